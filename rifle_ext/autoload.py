@@ -1,0 +1,83 @@
+"""Start-up: wait for a toolkit to be imported, then attach its adapter.
+
+The start-up file imports this module in every Python process of the environment, so it imports
+nothing itself and does nothing but put one finder in front of the import system's. Adapters are
+found through the entry-point group `rifle_ext.adapters`, read only once `paddle` is being imported.
+An entry's name is the toolkit's module after whose import the adapter attaches; its value is the
+function that attaches. `RIFLE_EXT_AUTOLOAD=0` switches all of it off.
+"""
+
+import os
+import sys
+
+GROUP = "rifle_ext.adapters"
+
+
+class _ToolkitFinder:
+    """A meta-path finder that finds nothing itself: it hooks the loaders of a few modules."""
+
+    def __init__(self):
+        self.adapters = {}
+
+    def find_spec(self, name, path=None, target=None):
+        """Called by the import system for each module that is not loaded yet."""
+        if name == "paddle":
+            self.adapters = _adapters()
+        if name not in self.adapters:
+            return None
+        adapter = self.adapters.pop(name)
+        for finder in sys.meta_path:
+            spec = None if finder is self else finder.find_spec(name, path, target)
+            if spec is not None:
+                if hasattr(spec.loader, "exec_module"):
+                    spec.loader = _AttachingLoader(spec.loader, adapter)
+                return spec
+        return None
+
+
+class _AttachingLoader:
+    """Loads a module with its own loader, then attaches the adapter."""
+
+    def __init__(self, loader, adapter):
+        self._loader = loader
+        self._adapter = adapter
+
+    def __getattr__(self, name):
+        return getattr(self._loader, name)
+
+    def create_module(self, spec):
+        """As the module's own loader does."""
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module):
+        """Run the module as its own loader does; a failing adapter is said and changes nothing."""
+        module.__loader__ = module.__spec__.loader = self._loader
+        self._loader.exec_module(module)
+        try:
+            self._adapter.load()()
+        except Exception as error:
+            print(
+                f"[RIFLE] rifle-ext is not active: {self._adapter.value} failed with "
+                f"{type(error).__name__}: {error}",
+                file=sys.stderr,
+            )
+
+
+def _adapters():
+    """The installed adapters, by the module they wait for; none if they cannot be read."""
+    try:
+        from importlib.metadata import entry_points
+
+        found = entry_points()
+        chosen = found.select(group=GROUP) if hasattr(found, "select") else found.get(GROUP, ())
+        return {entry.name: entry for entry in chosen}
+    except Exception:
+        return {}
+
+
+def install():
+    """Put the finder in place, once a process."""
+    if os.environ.get("RIFLE_EXT_AUTOLOAD") == "0":
+        return
+    if not any(type(finder).__name__ == "_ToolkitFinder" for finder in sys.meta_path):
+        sys.meta_path.insert(0, _ToolkitFinder())

@@ -1,0 +1,52 @@
+"""What a user is told when a run cannot start."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from types import TracebackType
+from typing import Iterable, Optional, Type
+
+
+class RifleError(ValueError):
+    """A `rifle:` block, or a run it is used in, that cannot do what it says.
+
+    The message is written for the user who edits the config: it names the file, the key and its
+    value, and says what is allowed.
+    """
+
+
+def nearest(name: str, choices: Iterable[str]) -> Optional[str]:
+    """The choice spelled most like `name`, or None if nothing is close."""
+    by_lower = {choice.lower(): choice for choice in choices}
+    found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[found[0]] if found else None
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """``"; did you mean X?"``, or an empty string if nothing is close."""
+    found = nearest(name, choices)
+    return f"; did you mean {found}?" if found else ""
+
+
+def show_errors_without_traceback() -> None:
+    """Let the interpreter end on a RifleError with its message alone.
+
+    A toolkit's train tool catches nothing, so its user would have to find the message below a
+    traceback. Every other exception is shown as before.
+    """
+    previous = sys.excepthook
+    if getattr(previous, "_rifle_ext", False):
+        return
+
+    def excepthook(
+        kind: Type[BaseException], error: BaseException, traceback: Optional[TracebackType]
+    ) -> None:
+        if issubclass(kind, RifleError):
+            sys.stdout.flush()
+            print(f"[RIFLE] {error}", file=sys.stderr)
+        else:
+            previous(kind, error, traceback)
+
+    excepthook._rifle_ext = True  # type: ignore[attr-defined]
+    sys.excepthook = excepthook

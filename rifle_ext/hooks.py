@@ -1,0 +1,110 @@
+"""The one interface between trainers and methods.
+
+An adapter (one for each toolkit) turns its trainer's loop into calls of `Hook`; a method is a `Hook`.
+An adapter knows no method: it asks `hooks_for` which hooks a config wants.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Mapping
+
+from paddle import nn
+from paddle.optimizer import Optimizer
+
+from rifle_ext.errors import show_errors_without_traceback
+from rifle_ext.fresh import Rebuild
+from rifle_ext.outputs import Forward
+from rifle_ext.reset import Shadow
+
+
+@dataclass
+class TrainingRun:
+    """What a hook may see of a training run.
+
+    Attributes
+    ----------
+    model
+        The model that is trained, before any wrapper for several devices.
+    optimizer
+        The optimizer that trains it, before any such wrapper.
+    total_steps, steps_per_epoch
+        Length of the whole training and of one pass over the data, in optimizer steps.
+    save_dir
+        Where the run writes its checkpoints.
+    rank
+        Of this process among all that train together, from 0.
+    log
+        Writes one line at level INFO through the toolkit's logger.
+    forward
+        Runs the model once in training mode on a training sample and returns its outputs.
+    rebuild
+        Builds the model again from its config, without pretrained weights.
+    start_step
+        Optimizer steps done before this process began: not 0 after a resume. Known from the first
+        step on.
+    shadows
+        The averages of the weights that the trainer keeps. Known from the first step on.
+    """
+
+    model: nn.Layer
+    optimizer: Optimizer
+    total_steps: int
+    steps_per_epoch: int
+    save_dir: Path
+    rank: int
+    log: Callable[[str], None]
+    forward: Forward
+    rebuild: Rebuild
+    start_step: int = 0
+    shadows: List[Shadow] = field(default_factory=list)
+
+
+class Hook:
+    """What a method may do during training; override what is needed."""
+
+    def on_train_begin(self, run: TrainingRun) -> None:
+        """Before the trainer's loop starts and before it writes anything: the place to refuse."""
+
+    def on_step_begin(self, run: TrainingRun, step: int) -> None:
+        """`step` optimizer steps are done, with the last one's evaluation and checkpoint.
+
+        The forward pass of the next one follows.
+        """
+
+    def on_train_end(self, run: TrainingRun) -> None:
+        """After the loop, however it ended."""
+
+
+def _rifle(block: Any, source: str) -> List[Hook]:
+    from rifle_ext.config import parse_block
+    from rifle_ext.rifle import RifleHook
+
+    parsed = parse_block(block, source)
+    return [] if parsed is None else [RifleHook(parsed, source)]
+
+
+METHODS: Dict[str, Callable[[Any, str], List[Hook]]] = {"rifle": _rifle}
+"""For each key of a config that asks for a method: what makes its hooks of (block, source)."""
+
+
+def hooks_for(config: Mapping[str, Any], source: str) -> List[Hook]:
+    """The hooks a config asks for; empty without a block.
+
+    Parameters
+    ----------
+    config
+        The toolkit's whole config as a mapping.
+    source
+        What the user knows the config as: its path.
+
+    Raises
+    ------
+    RifleError
+        If a block is wrong.
+    """
+    wanted = [key for key in METHODS if key in config]
+    if wanted:
+        show_errors_without_traceback()
+    return [hook for key in wanted for hook in METHODS[key](config[key], source)]

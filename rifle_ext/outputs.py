@@ -1,0 +1,269 @@
+"""Find the output layers of any model, and select what a `rifle:` block asks for.
+
+An output layer's parameters are those that reach an output of the model without passing through
+another mixing layer on the way. Gradients show them: if the inputs of every mixing layer are cut off
+from what made them, the parameters that still receive a gradient are exactly those of the last
+mixing layers. No list of models, layer classes or attribute names is needed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple, Union
+
+import paddle
+from paddle import Tensor, nn
+
+from rifle_ext.errors import RifleError, did_you_mean
+from rifle_ext.isolation import random_streams_kept
+
+Forward = Callable[[], Any]
+"""Runs the model once in training mode and returns its outputs, in any nesting of containers."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a reset touches, by structured name, in the model's order.
+
+    Attributes
+    ----------
+    parameters
+        Trainable parameters.
+    buffers
+        Running statistics; only where whole head modules are reset.
+    """
+
+    parameters: Dict[str, Tensor]
+    buffers: Dict[str, Tensor]
+
+    @property
+    def tensors(self) -> Dict[str, Tensor]:
+        """Parameters, then buffers."""
+        return {**self.parameters, **self.buffers}
+
+    @property
+    def values(self) -> int:
+        """How many numbers a reset writes."""
+        return sum(int(tensor.size) for tensor in self.tensors.values())
+
+    def layers(self, model: nn.Layer) -> Dict[str, nn.Layer]:
+        """The layers that directly own the parameters, by structured name, in the model's order."""
+        owned = {id(parameter) for parameter in self.parameters.values()}
+        return {
+            name: layer
+            for name, layer in model.named_sublayers(include_self=True)
+            if any(id(p) in owned for p in layer.parameters(include_sublayers=False))
+        }
+
+
+def select(model: nn.Layer, layers: Union[str, Sequence[str]], forward: Forward) -> Selection:
+    """What `layers` of a block stands for in this model.
+
+    Parameters
+    ----------
+    model
+        The model to be trained.
+    layers
+        'auto', 'head', or names or globs over structured names of parameters and sublayers.
+    forward
+        Used for 'auto' and 'head' only.
+
+    Raises
+    ------
+    RifleError
+        If nothing trainable is found, or a name matches nothing.
+    """
+    if isinstance(layers, str):
+        outputs = output_parameters(model, forward)
+        return _head_modules(model, outputs) if layers == "head" else Selection(outputs, {})
+    return Selection(_matching(model, layers), {})
+
+
+def output_parameters(model: nn.Layer, forward: Forward) -> Dict[str, Tensor]:
+    """The trainable parameters of the model's output layers, by structured name.
+
+    Costs one forward pass and the backward pass of the output layers. Weights, gradients, buffers,
+    mode and random streams are afterwards as they were before.
+
+    Raises
+    ------
+    RifleError
+        If no trainable parameter reaches an output, as in a model that ends in a fixed function.
+    """
+    named = {name: p for name, p in model.named_parameters() if not p.stop_gradient}
+    with _probing(model):
+        outputs = [t for t in _tensors(forward()) if _carries_gradient(t)]
+        gradients: List[Any] = [None] * len(named)
+        if outputs and named:
+            total = paddle.add_n([t.astype("float32").sum() for t in outputs])
+            gradients = paddle.grad(total, list(named.values()), allow_unused=True)
+    found = {
+        name: parameter
+        for (name, parameter), gradient in zip(named.items(), gradients)
+        if gradient is not None
+    }
+    if not found:
+        raise RifleError(
+            f"rifle.layers: the outputs of {type(model).__name__} come from no trainable parameter, "
+            "so there is no output layer to reset; name the layers to reset in `layers`"
+        )
+    return found
+
+
+def _carries_gradient(tensor: Tensor) -> bool:
+    return not tensor.stop_gradient and tensor.dtype in (
+        paddle.float16,
+        paddle.bfloat16,
+        paddle.float32,
+        paddle.float64,
+    )
+
+
+@contextlib.contextmanager
+def _probing(model: nn.Layer) -> Iterator[None]:
+    """Training mode, mixing layers cut off from their inputs; everything given back afterwards."""
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers() if buffer is not None]
+    modes = [(layer, layer.training) for layer in model.sublayers(include_self=True)]
+    mixing = [layer for layer in model.sublayers(include_self=True) if _mixes(layer)]
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(random_streams_kept())
+        stack.enter_context(_local_batch_norm())
+        stack.enter_context(paddle.enable_grad())
+        for layer in mixing:
+            stack.enter_context(_cut_off(layer))
+        try:
+            model.train()
+            yield
+        finally:
+            for layer, training in modes:
+                layer.training = training
+            for buffer, value in buffers:
+                paddle.assign(value, buffer)
+
+
+def _mixes(layer: nn.Layer) -> bool:
+    """Whether the layer itself owns a trainable tensor of two or more dimensions.
+
+    Layers with 0-D and 1-D parameters only (normalization, a learned scale) are passed through: they
+    belong to the output layer that they follow.
+    """
+    own = layer.parameters(include_sublayers=False)
+    return any(not p.stop_gradient and len(p.shape) >= 2 for p in own)
+
+
+@contextlib.contextmanager
+def _cut_off(layer: nn.Layer) -> Iterator[None]:
+    """Let the layer's `forward` see detached inputs, however it is called.
+
+    Paddle's pre-hooks see neither keyword arguments nor direct calls of `forward`.
+    """
+    forward = layer.forward
+    before = layer.__dict__.get("forward")
+
+    def detached(*args: Any, **kwargs: Any) -> Any:
+        return forward(*_detach(args), **_detach(kwargs))
+
+    layer.__dict__["forward"] = detached
+    try:
+        yield
+    finally:
+        if before is None:
+            del layer.__dict__["forward"]
+        else:
+            layer.__dict__["forward"] = before
+
+
+def _detach(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach()
+    if isinstance(value, dict):
+        return {key: _detach(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        items = [_detach(item) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    return value
+
+
+def _tensors(value: Any) -> List[Tensor]:
+    """Every tensor in a nesting of lists, tuples and dicts."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        return [tensor for item in value for tensor in _tensors(item)]
+    return []
+
+
+@contextlib.contextmanager
+def _local_batch_norm() -> Iterator[None]:
+    """Stand plain batch normalization in for the synchronized kind.
+
+    That has no CPU kernel, and on several GPUs it would wait for ranks that are not connected yet.
+    """
+    synchronized = nn.SyncBatchNorm.forward
+
+    def forward(layer: nn.SyncBatchNorm, x: Tensor) -> Tensor:
+        return nn.functional.batch_norm(
+            x, layer._mean, layer._variance, layer.weight, layer.bias, training=True
+        )
+
+    nn.SyncBatchNorm.forward = forward
+    try:
+        yield
+    finally:
+        nn.SyncBatchNorm.forward = synchronized
+
+
+def _head_modules(model: nn.Layer, outputs: Dict[str, Tensor]) -> Selection:
+    """Everything in the model's direct children that hold outputs and are no backbone or neck.
+
+    `backbone` and `neck` are the attribute names both toolkits give those parts in every model.
+    """
+    children = {name.split(".")[0] for name in outputs if "." in name}
+    heads = {name for name in children if not name.startswith(("backbone", "neck"))}
+
+    def chosen(named: Any) -> Dict[str, Tensor]:
+        return {name: t for name, t in named if name.split(".")[0] in heads}
+
+    parameters = {n: p for n, p in chosen(model.named_parameters()).items() if not p.stop_gradient}
+    own = {name: p for name, p in outputs.items() if name not in parameters}
+    return Selection({**parameters, **own}, chosen(model.named_buffers()))
+
+
+def _matching(model: nn.Layer, patterns: Sequence[str]) -> Dict[str, Tensor]:
+    """Trainable parameters that a pattern names, or that lie in a sublayer it names."""
+    parameters = dict(model.named_parameters())
+    sublayers = [name for name, _ in model.named_sublayers()]
+    wanted = set()
+    for pattern in patterns:
+        named = set(fnmatch.filter(parameters, pattern))
+        prefixes = tuple(f"{name}." for name in fnmatch.filter(sublayers, pattern))
+        named |= {name for name in parameters if prefixes and name.startswith(prefixes)}
+        trainable = {name for name in named if not parameters[name].stop_gradient}
+        if not trainable:
+            raise RifleError(_nothing_matches(pattern, named, parameters, sublayers))
+        wanted |= trainable
+    return {name: parameter for name, parameter in parameters.items() if name in wanted}
+
+
+def _nothing_matches(
+    pattern: str, frozen: set, parameters: Dict[str, Tensor], sublayers: List[str]
+) -> str:
+    said = f'rifle.layers: "{pattern}" matches '
+    if frozen:
+        return f"{said}only frozen parameters ({', '.join(sorted(frozen)[:5])}), which never change"
+    owners = _last_owners(parameters)
+    return (
+        f"{said}no parameter and no sublayer{did_you_mean(pattern, [*sublayers, *parameters])}; "
+        f"top-level sublayers: {', '.join(n for n in sublayers if '.' not in n)}; "
+        f"last layers with parameters: {', '.join(owners)}"
+    )
+
+
+def _last_owners(parameters: Dict[str, Tensor], count: int = 8) -> Tuple[str, ...]:
+    """Names of the last few sublayers that own parameters, where a head usually is."""
+    owners = dict.fromkeys(name.rpartition(".")[0] for name in parameters)
+    return tuple(owner for owner in owners if owner)[-count:]

@@ -1,0 +1,138 @@
+"""When the output layers are reset: pure functions of the block and the length of a training.
+
+All counts are optimizer steps ("iterations") unless a name says epochs. Step `k` names the moment
+after `k` optimizer steps have been done, with that step's evaluation and checkpoint, and before the
+forward pass of step `k + 1`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, List, Optional, Tuple
+
+from rifle_ext.errors import RifleError
+
+if TYPE_CHECKING:
+    from rifle_ext.config import RifleConfig
+
+
+@dataclass(frozen=True)
+class Reset:
+    """One planned reset.
+
+    Attributes
+    ----------
+    index
+        1 for the first reset the block asks for. Fresh values depend on it and on the seed alone.
+    step
+        Optimizer steps done before the reset.
+    epoch
+        The epoch, counted from 1, that the last of those steps belongs to.
+    """
+
+    index: int
+    step: int
+    epoch: int
+
+
+@dataclass(frozen=True)
+class SkippedReset(Reset):
+    """A reset that the block asks for and that is not done, and why."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The resets of one training.
+
+    Attributes
+    ----------
+    total_steps, steps_per_epoch
+        Length of the training and of one pass over the data, in steps.
+    resets
+        In order of their steps, which lie strictly between 0 and `total_steps`.
+    skipped
+        What the block asks for beyond them.
+    """
+
+    total_steps: int
+    steps_per_epoch: int
+    resets: Tuple[Reset, ...]
+    skipped: Tuple[SkippedReset, ...]
+
+    def due(self, step: int) -> Optional[Reset]:
+        """The reset to do once `step` optimizer steps are done, or None."""
+        return next((reset for reset in self.resets if reset.step == step), None)
+
+    def period(self, step: int) -> Tuple[int, int]:
+        """First step and end (exclusive) of the period that step number `step` (from 0) is in."""
+        starts = [0] + [reset.step for reset in self.resets]
+        start = max(s for s in starts if s <= step)
+        return start, min([s for s in starts if s > step] + [self.total_steps])
+
+
+def make_schedule(block: RifleConfig, total_steps: int, steps_per_epoch: int) -> Schedule:
+    """Work out which resets a training of this length gets.
+
+    Without an interval in the block the training is cut into `max_re_num + 1` equal periods, as in
+    the paper (section 3.2) and its code (``num_epochs // num_periods``).
+
+    Parameters
+    ----------
+    block
+        The validated block.
+    total_steps
+        Optimizer steps of the whole training, those before a resume included.
+    steps_per_epoch
+        Optimizer steps of one pass over the data.
+
+    Raises
+    ------
+    RifleError
+        If a length is not positive: such a training never does a step.
+    """
+    if total_steps < 1 or steps_per_epoch < 1:
+        raise RifleError(
+            f"there is nothing to train: {total_steps} iterations in all, {steps_per_epoch} "
+            "iterations an epoch (is the batch larger than the training set?)"
+        )
+    unit = steps_per_epoch if block.re_init_epoch else 1
+    interval = block.re_init_epoch or block.re_init_iter
+    count = block.max_re_num
+    steps = [
+        i * interval * unit if interval else i * total_steps // (count + 1)
+        for i in range(1, count + 1)
+    ]
+    least = (interval or total_steps // (count + 1)) if block.keep_last is None else block.keep_last
+    return _sort_out(steps, total_steps, steps_per_epoch, keep=least * unit)
+
+
+def _sort_out(steps: List[int], total_steps: int, steps_per_epoch: int, keep: int) -> Schedule:
+    """Part the wanted steps into those that can be done and those that cannot."""
+    resets: List[Reset] = []
+    skipped: List[SkippedReset] = []
+    for index, step in enumerate(steps, start=1):
+        epoch = max(0, step - 1) // steps_per_epoch + 1
+        left = total_steps - step
+        if step < 1 or (resets and step <= resets[-1].step):
+            why = f"a training of {total_steps} iterations is too short for {len(steps)} resets"
+        elif left <= 0:
+            why = f"the training ends at iteration {total_steps}"
+        elif left < keep:
+            why = f"it would leave {left} iterations of the {keep} that keep_last asks for"
+        else:
+            resets.append(Reset(index, step, epoch))
+            continue
+        skipped.append(SkippedReset(index, step, epoch, why))
+    return Schedule(total_steps, steps_per_epoch, tuple(resets), tuple(skipped))
+
+
+def cosine(step: int, start: int, end: int) -> float:
+    """The fraction of its peak that a cosine learning rate has at `step` of a period.
+
+    1 at `start`, falling towards 0 at `end` (exclusive), as ``0.5 * (1 + cos(pi * t / u))`` in the
+    paper's code (github.com/lixingjian/RIFLE, train.py), in steps where that code counts epochs.
+    """
+    return 0.5 * (1.0 + math.cos(math.pi * (step - start) / (end - start)))

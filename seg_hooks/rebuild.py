@@ -1,0 +1,43 @@
+"""Build a PaddleSeg model a second time, as its constructor draws it."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+from typing import Any, Iterator
+
+import paddle
+from paddle import nn
+from paddleseg.cvlibs import SegBuilder
+from paddleseg.utils import utils
+
+from rifle_ext.patching import rebound, replaced
+
+
+class _QuietBuilder(SegBuilder):
+    @classmethod
+    def show_msg(cls, name: str, cfg: Any) -> None:
+        """Say nothing: the toolkit has shown this config once."""
+
+
+def rebuild(config: Any) -> nn.Layer:
+    """The model of a `paddleseg.cvlibs.Config`, with no pretrained weights loaded or downloaded."""
+    with _no_pretrained_weights(), contextlib.redirect_stdout(io.StringIO()):
+        return _QuietBuilder(copy.deepcopy(config)).model
+
+
+@contextlib.contextmanager
+def _no_pretrained_weights() -> Iterator[None]:
+    """Make PaddleSeg's loaders idle.
+
+    Taking `pretrained` out of the config instead would crash the models whose constructors open the
+    file themselves (vision transformers).
+    """
+    idle = {
+        utils.load_entire_model: lambda model, pretrained: None,
+        utils.load_pretrained_model: lambda model, pretrained_model: None,
+        utils.download_pretrained_model: lambda path: path,
+    }
+    with rebound(idle), replaced(paddle, load=lambda *args, **kwargs: {}):
+        yield

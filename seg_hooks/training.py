@@ -1,0 +1,153 @@
+"""One call of PaddleSeg's `train` as Hook events."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Callable, Dict, List
+
+import numpy as np
+import paddle
+from paddle import Tensor, nn
+
+from rifle_ext.errors import RifleError
+from rifle_ext.hooks import Hook, TrainingRun, hooks_for
+from rifle_ext.patching import replaced
+from rifle_ext.reset import Shadow, write
+from seg_hooks.rebuild import rebuild
+
+
+def run_with_hooks(
+    train: Callable, arguments: inspect.BoundArguments, config: Any, source: str
+) -> Any:
+    """Call `train` with its arguments while the hooks of `config` see its steps.
+
+    Parameters
+    ----------
+    train
+        `paddleseg.core.train.train`.
+    arguments
+        Of that call, defaults filled in.
+    config
+        The `paddleseg.cvlibs.Config` the model was built from.
+    source
+        Its path, for messages.
+
+    Raises
+    ------
+    RifleError
+        If a hook refuses the run; before `train` does or writes anything.
+    """
+    loop = inspect.getmodule(train)
+    assert loop is not None
+    hooks = hooks_for(config.dic, source)
+    run = _training_run(loop, arguments.arguments, config, source)
+    for hook in hooks:
+        hook.on_train_begin(run)
+    handle = run.model.register_forward_pre_hook(_step_counter(run, hooks))
+    try:
+        with replaced(
+            loop,
+            resume=_noting_start(loop.resume, run),
+            init_ema_params=_noting_average(loop.init_ema_params, run),
+        ):
+            return train(*arguments.args, **arguments.kwargs)
+    finally:
+        handle.remove()
+        for hook in hooks:
+            hook.on_train_end(run)
+
+
+def _training_run(
+    loop: ModuleType, given: Dict[str, Any], config: Any, source: str
+) -> TrainingRun:
+    rank = paddle.distributed.get_rank()
+    logger = given.get("logger") or loop.logger
+    steps_per_epoch = _steps_per_epoch(given["train_dataset"], given["batch_size"])
+    if steps_per_epoch == 0:
+        raise RifleError(
+            f"{source}: batch_size = {given['batch_size']}: the training set has only "
+            f"{len(given['train_dataset'])} images, so PaddleSeg would never do a step"
+        )
+    return TrainingRun(
+        model=given["model"],
+        optimizer=given["optimizer"],
+        total_steps=given["iters"],
+        steps_per_epoch=steps_per_epoch,
+        save_dir=Path(given["save_dir"]),
+        rank=rank,
+        log=logger.info if rank == 0 else lambda message: None,
+        forward=lambda: _forward(given["model"], given["train_dataset"]),
+        rebuild=lambda: rebuild(config),
+    )
+
+
+def _steps_per_epoch(dataset: Any, batch_size: int) -> int:
+    """As PaddleSeg's loop counts them (`iters_per_epoch`)."""
+    return len(
+        paddle.io.DistributedBatchSampler(
+            dataset, batch_size=batch_size, shuffle=True, drop_last=True
+        )
+    )
+
+
+def _forward(model: nn.Layer, dataset: Any) -> Any:
+    """The model's outputs for a batch of two copies of the first training image.
+
+    Two, because batch normalization of a 1x1 feature map cannot train on one.
+    """
+    image = np.asarray(dataset[0]["img"])
+    images = paddle.to_tensor(np.stack([image, image]))
+    if getattr(model, "data_format", "NCHW") == "NHWC":
+        images = images.transpose((0, 2, 3, 1))
+    return model(images)
+
+
+def _step_counter(run: TrainingRun, hooks: List[Hook]) -> Callable[[nn.Layer, Any], None]:
+    """A forward-pre-hook that calls the hooks before each training step.
+
+    PaddleSeg's loop calls the model once an iteration in training mode. Evaluation and
+    `paddle.flops` put it into evaluation mode; its averaged copy carries this hook along, and is no
+    model of this run. A plain function: the loop deep-copies the model, and with a bound method it
+    would copy the run.
+    """
+    done = 0
+
+    def before_forward(layer: nn.Layer, inputs: Any) -> None:
+        nonlocal done
+        if layer is run.model and layer.training:
+            for hook in hooks:
+                hook.on_step_begin(run, run.start_step + done)
+            done += 1
+
+    return before_forward
+
+
+def _noting_start(resume: Callable, run: TrainingRun) -> Callable:
+    def noting(*args: Any, **kwargs: Any) -> int:
+        run.start_step = resume(*args, **kwargs)
+        return run.start_step
+
+    return noting
+
+
+def _noting_average(init_ema_params: Callable, run: TrainingRun) -> Callable:
+    def noting(ema_model: nn.Layer, model: nn.Layer) -> None:
+        init_ema_params(ema_model, model)
+        run.shadows.append(_shadow(ema_model))
+
+    return noting
+
+
+def _shadow(ema_model: nn.Layer) -> Shadow:
+    """PaddleSeg's average is a second model (paddleseg/utils/ema.py): its head restarts as fresh."""
+
+    def restart(values: Any) -> None:
+        named: Dict[str, Tensor] = {
+            **dict(ema_model.named_buffers()),
+            **dict(ema_model.named_parameters()),
+        }
+        write({name: named[name] for name in values}, values)
+
+    return restart

@@ -1,0 +1,76 @@
+"""Packaging: metadata, extras, the console script and the start-up file."""
+
+import base64
+import hashlib
+import re
+import shutil
+import zipfile
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+from setuptools.command.editable_wheel import editable_wheel
+
+HERE = Path(__file__).parent
+STARTUP_FILE = "rifle_ext_startup.pth"
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "rifle_ext/__init__.py").read_text()).group(1)
+
+
+class BuildWithStartupFile(build_py):
+    """Puts the start-up file beside the packages, from where it is installed into site-packages."""
+
+    def run(self):
+        super().run()
+        if not self.editable_mode:
+            Path(self.build_lib).mkdir(parents=True, exist_ok=True)
+            shutil.copy(HERE / STARTUP_FILE, self.build_lib)
+
+    def get_outputs(self, include_bytecode=1):
+        return [*super().get_outputs(include_bytecode), str(Path(self.build_lib) / STARTUP_FILE)]
+
+
+class EditableWithStartupFile(editable_wheel):
+    """Adds the start-up file to the wheel of an editable install, which holds no other files."""
+
+    def run(self):
+        super().run()
+        content = (HERE / STARTUP_FILE).read_bytes()
+        for wheel in Path(self.dist_dir).glob("*.whl"):
+            with zipfile.ZipFile(wheel) as archive:
+                if STARTUP_FILE in archive.namelist():
+                    continue
+                entries = [(info, archive.read(info)) for info in archive.infolist()]
+            digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+            line = f"{STARTUP_FILE},sha256={digest},{len(content)}\n".encode()
+            with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+                archive.writestr(STARTUP_FILE, content)
+                for info, data in entries:
+                    record = info.filename.endswith(".dist-info/RECORD")
+                    archive.writestr(info, line + data if record else data)
+
+
+setup(
+    name="rifle-ext",
+    version=VERSION,
+    description="RIFLE for PaddleSeg and PaddleDetection: re-initialize the output layers several "
+    "times during fine-tuning",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.8",
+    packages=find_packages(include=["rifle_ext*", "seg_hooks*", "det_hooks*"]),
+    package_data={name: ["py.typed"] for name in ("rifle_ext", "seg_hooks")},
+    install_requires=["numpy", "pydantic>=2.5", "typing_extensions>=4.6"],
+    extras_require={
+        "cpu": ["paddlepaddle>=2.6"],
+        "gpu": ["paddlepaddle-gpu>=2.6"],
+        "seg": ["paddleseg>=2.8"],
+        "det": ["paddledet>=2.6"],
+        "test": ["pytest>=7", "hypothesis>=6", "scikit-learn", "ruff", "mypy"],
+    },
+    entry_points={
+        "console_scripts": ["rifle-ext = rifle_ext.cli:main"],
+        "rifle_ext.adapters": ["paddleseg.core = seg_hooks:attach"],
+    },
+    cmdclass={"build_py": BuildWithStartupFile, "editable_wheel": EditableWithStartupFile},
+)
