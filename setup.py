@@ -40,7 +40,9 @@ class EditableWithStartupFile(editable_wheel):
                 if STARTUP_FILE in archive.namelist():
                     continue
                 entries = [(info, archive.read(info)) for info in archive.infolist()]
-            digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+            digest = (
+                base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+            )
             line = f"{STARTUP_FILE},sha256={digest},{len(content)}\n".encode()
             with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
                 archive.writestr(STARTUP_FILE, content)
@@ -66,7 +68,7 @@ setup(
         "gpu": ["paddlepaddle-gpu>=2.6"],
         "seg": ["paddleseg>=2.8"],
         "det": ["paddledet>=2.6"],
-        "test": ["pytest>=7", "hypothesis>=6", "scikit-learn", "ruff", "mypy"],
+        "test": ["pytest>=7", "pytest-timeout", "hypothesis>=6", "scikit-learn", "ruff", "mypy"],
     },
     entry_points={
         "console_scripts": ["rifle-ext = rifle_ext.cli:main"],

@@ -30,7 +30,7 @@ class _ToolkitFinder:
             spec = None if finder is self else finder.find_spec(name, path, target)
             if spec is not None:
                 if hasattr(spec.loader, "exec_module"):
-                    spec.loader = _AttachingLoader(spec.loader, adapter)
+                    spec.loader = _AttachingLoader(spec.loader, adapter)  # type: ignore
                 return spec
         return None
 

@@ -1,4 +1,4 @@
-"""The `rifle:` block: its keys, what they mean, what they allow, and what is said when they are wrong."""
+"""The `rifle:` block: its keys, what they mean and allow, and what is said when they are wrong."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class RifleConfig(BaseModel):
 
     layers: Union[Literal["auto", "head"], Annotated[List[Glob], Field(min_length=1)]] = Field(
         "auto",
-        description="What is reset: 'auto' (all output layers), 'head' (the whole head modules that "
-        "hold them, running statistics included), or a list of names or globs over structured "
-        "parameter or sublayer names.",
+        description="What is reset: 'auto' (all output layers), 'head' (the whole head modules "
+        "that hold them, running statistics included), or a list of names or globs over "
+        "structured parameter or sublayer names.",
     )
     re_init_epoch: Optional[StrictInt] = Field(
         None,
@@ -172,9 +172,10 @@ def _initializer_problem(value: object) -> str:
             f"{_listed(INITIALIZERS)}, alone or as {{type: name, argument: value}})"
         )
     assert isinstance(value, dict)  # a bare known name is always valid
-    arguments = [field for field in INITIALIZERS[name].model_fields if field != "type"]
+    known = INITIALIZERS[str(name)]
+    arguments = [field for field in known.model_fields if field != "type"]
     try:
-        INITIALIZERS[name].model_validate(value)
+        known.model_validate(value)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         argument = str(first["loc"][0])

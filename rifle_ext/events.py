@@ -6,8 +6,8 @@ One JSON object a line. `event` is one of
 - `resume`: training goes on after `step` optimizer steps;
 - `skip`: a reset the block asks for that is not done, and `why`;
 - `reset`: `step` (optimizer steps done before it), `epoch`, `index` (from 1), `of`, `parameters`
-  (structured names), `values` (how many numbers), `digest` (SHA-256 over the new values as float32 in
-  the order of the names), `duration_ms`.
+  (structured names), `values` (how many numbers), `digest` (SHA-256 over the new values as float32
+  in the order of the names), `duration_ms`.
 """
 
 from __future__ import annotations

@@ -14,8 +14,9 @@ from rifle_ext.rifle import RIFLE
 class RIFLECallback(paddle.callbacks.Callback):
     """Re-initializes layers every few epochs of `paddle.Model.fit`.
 
-    A reset due after an epoch happens when the next one begins, that is after the epoch's evaluation
-    and checkpoint. A reset that would leave fewer than `re_init_epoch` epochs is left out.
+    A reset due after an epoch happens when the next one begins, that is after the epoch's
+    evaluation and checkpoint. A reset that would leave fewer than `re_init_epoch` epochs is left
+    out.
 
     Parameters
     ----------

@@ -1,19 +1,18 @@
 """The one interface between trainers and methods.
 
-An adapter (one for each toolkit) turns its trainer's loop into calls of `Hook`; a method is a `Hook`.
-An adapter knows no method: it asks `hooks_for` which hooks a config wants.
+An adapter (one for each toolkit) turns its trainer's loop into calls of `Hook`; a method is a
+`Hook`. An adapter knows no method: it asks `rifle_ext.methods` which hooks a config wants.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping
+from typing import Callable, List
 
 from paddle import nn
 from paddle.optimizer import Optimizer
 
-from rifle_ext.errors import show_errors_without_traceback
 from rifle_ext.fresh import Rebuild
 from rifle_ext.outputs import Forward
 from rifle_ext.reset import Shadow
@@ -75,36 +74,3 @@ class Hook:
 
     def on_train_end(self, run: TrainingRun) -> None:
         """After the loop, however it ended."""
-
-
-def _rifle(block: Any, source: str) -> List[Hook]:
-    from rifle_ext.config import parse_block
-    from rifle_ext.rifle import RifleHook
-
-    parsed = parse_block(block, source)
-    return [] if parsed is None else [RifleHook(parsed, source)]
-
-
-METHODS: Dict[str, Callable[[Any, str], List[Hook]]] = {"rifle": _rifle}
-"""For each key of a config that asks for a method: what makes its hooks of (block, source)."""
-
-
-def hooks_for(config: Mapping[str, Any], source: str) -> List[Hook]:
-    """The hooks a config asks for; empty without a block.
-
-    Parameters
-    ----------
-    config
-        The toolkit's whole config as a mapping.
-    source
-        What the user knows the config as: its path.
-
-    Raises
-    ------
-    RifleError
-        If a block is wrong.
-    """
-    wanted = [key for key in METHODS if key in config]
-    if wanted:
-        show_errors_without_traceback()
-    return [hook for key in wanted for hook in METHODS[key](config[key], source)]

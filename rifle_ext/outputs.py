@@ -1,8 +1,8 @@
 """Find the output layers of any model, and select what a `rifle:` block asks for.
 
 An output layer's parameters are those that reach an output of the model without passing through
-another mixing layer on the way. Gradients show them: if the inputs of every mixing layer are cut off
-from what made them, the parameters that still receive a gradient are exactly those of the last
+another mixing layer on the way. Gradients show them: if the inputs of every mixing layer are cut
+off from what made them, the parameters that still receive a gradient are exactly those of the last
 mixing layers. No list of models, layer classes or attribute names is needed.
 """
 
@@ -106,8 +106,8 @@ def output_parameters(model: nn.Layer, forward: Forward) -> Dict[str, Tensor]:
     }
     if not found:
         raise RifleError(
-            f"rifle.layers: the outputs of {type(model).__name__} come from no trainable parameter, "
-            "so there is no output layer to reset; name the layers to reset in `layers`"
+            f"rifle.layers: the outputs of {type(model).__name__} come from no trainable "
+            "parameter, so there is no output layer to reset; name the layers to reset in `layers`"
         )
     return found
 
@@ -146,8 +146,8 @@ def _probing(model: nn.Layer) -> Iterator[None]:
 def _mixes(layer: nn.Layer) -> bool:
     """Whether the layer itself owns a trainable tensor of two or more dimensions.
 
-    Layers with 0-D and 1-D parameters only (normalization, a learned scale) are passed through: they
-    belong to the output layer that they follow.
+    Layers with 0-D and 1-D parameters only (normalization, a learned scale) are passed through:
+    they belong to the output layer that they follow.
     """
     own = layer.parameters(include_sublayers=False)
     return any(not p.stop_gradient and len(p.shape) >= 2 for p in own)

@@ -23,8 +23,8 @@ def replaced(owner: Any, **replacements: Any) -> Iterator[None]:
 def rebind(replacements: Mapping[Callable, Callable]) -> None:
     """Put each replacement wherever a loaded module holds the original under a name of its own.
 
-    ``from package import function`` copies the reference: replacing it in `package` alone would leave
-    those copies as they are.
+    ``from package import function`` copies the reference: replacing it in `package` alone would
+    leave those copies as they are.
     """
     by_id = {id(original): replacement for original, replacement in replacements.items()}
     for module in list(sys.modules.values()):

@@ -40,8 +40,8 @@ def forget(optimizer: Optimizer, parameters: Mapping[str, Tensor]) -> None:
     """Give the optimizer the state for these parameters that a fresh optimizer would have.
 
     A shallow copy of the optimizer with no state creates that state with the optimizer's own code,
-    whatever its class keeps; the values are then copied into the real state in place. State that was
-    loaded for a resume and not consumed yet is replaced where it waits.
+    whatever its class keeps; the values are then copied into the real state in place. State that
+    was loaded for a resume and not consumed yet is replaced where it waits.
     """
     state, waiting = optimizer._accumulators, optimizer._accumulators_holder
     for kind, by_parameter in _fresh_state(optimizer, parameters).items():
@@ -72,7 +72,7 @@ def _fresh_state(
 def write_master_weights(
     optimizer: Optimizer, parameters: Mapping[str, Tensor], values: Mapping[str, Tensor]
 ) -> None:
-    """Set the float32 copies that mixed-precision training keeps of float16 and bfloat16 weights."""
+    """Set the float32 copies that mixed-precision training keeps of 16-bit weights."""
     masters: Dict[str, Tensor] = getattr(optimizer, "_master_weights", {})
     for name, parameter in parameters.items():
         master: Optional[Any] = masters.get(parameter.name)

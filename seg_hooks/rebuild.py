@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
-from typing import Any, Iterator
+from typing import Any, Callable, Dict, Iterator
 
 import paddle
 from paddle import nn
@@ -34,7 +34,7 @@ def _no_pretrained_weights() -> Iterator[None]:
     Taking `pretrained` out of the config instead would crash the models whose constructors open the
     file themselves (vision transformers).
     """
-    idle = {
+    idle: Dict[Callable, Callable] = {
         utils.load_entire_model: lambda model, pretrained: None,
         utils.load_pretrained_model: lambda model, pretrained_model: None,
         utils.download_pretrained_model: lambda path: path,

@@ -14,11 +14,10 @@ import functools
 import importlib
 import inspect
 import weakref
-from typing import Any, Callable, List, Mapping, MutableMapping, Optional
+from typing import Any, Callable, List, MutableMapping, Optional
 
+from rifle_ext.methods import METHODS, has_block, hooks_for
 from rifle_ext.patching import rebind
-
-BLOCK_KEYS = ("rifle",)
 
 _config_of_model: MutableMapping[Any, Any] = weakref.WeakKeyDictionary()
 _configs_with_blocks: "weakref.WeakSet[Any]" = weakref.WeakSet()
@@ -47,7 +46,7 @@ def attach_to_toolkit() -> None:
 def config_of(model: Any) -> Optional[Any]:
     """The `Config` that `SegBuilder` built the model from, if it has a block."""
     config = _config_of_model.get(model)
-    return config if config is not None and _has_block(config.dic) else None
+    return config if config is not None and has_block(config.dic) else None
 
 
 def source_of(config: Any) -> str:
@@ -55,17 +54,11 @@ def source_of(config: Any) -> str:
     return getattr(config, "_rifle_ext_path", "config")
 
 
-def _has_block(dic: Mapping[str, Any]) -> bool:
-    return any(key in dic for key in BLOCK_KEYS)
-
-
 def _checking_blocks(init: Callable) -> Callable:
     @functools.wraps(init)
     def __init__(self: Any, path: str, *args: Any, **kwargs: Any) -> None:
         init(self, path, *args, **kwargs)
-        if _has_block(self.dic):
-            from rifle_ext.hooks import hooks_for
-
+        if has_block(self.dic):
             self._rifle_ext_path = str(path)
             hooks_for(self.dic, self._rifle_ext_path)
             _configs_with_blocks.add(self)
@@ -78,7 +71,7 @@ def _merging_blocks(merge: Callable) -> Callable:
 
     @functools.wraps(merge)
     def merge_config_dicts(dic: dict, base_dic: dict) -> dict:
-        short = [k for k in BLOCK_KEYS if k in dic and not isinstance(base_dic.get(k, {}), dict)]
+        short = [k for k in METHODS if k in dic and not isinstance(base_dic.get(k, {}), dict)]
         return merge(dic, {key: v for key, v in base_dic.items() if key not in short})
 
     return merge_config_dicts
@@ -89,13 +82,13 @@ def _updating_blocks(update: Callable) -> Callable:
 
     @functools.wraps(update)
     def update_config_dict(dic: dict, *args: Any, **kwargs: Any) -> dict:
-        opts: List[str] = inspect.signature(update).bind(dic, *args, **kwargs).arguments.get(
-            "opts"
-        ) or []
-        for key in BLOCK_KEYS:
-            if key in dic and not isinstance(dic[key], dict):
-                if any(str(option).startswith(f"{key}.") for option in opts):
-                    dic = {**dic, key: {}}
+        opts: List[str] = (
+            inspect.signature(update).bind(dic, *args, **kwargs).arguments.get("opts") or []
+        )
+        for key in METHODS:
+            short = key in dic and not isinstance(dic[key], dict)
+            if short and any(str(option).startswith(f"{key}.") for option in opts):
+                dic = {**dic, key: {}}
         return update(dic, *args, **kwargs)
 
     return update_config_dict
@@ -134,6 +127,6 @@ def _train_with_hooks(train: Callable) -> Callable:
 def _say_not_active(loop: Any) -> None:
     sources = ", ".join(sorted({source_of(config) for config in _configs_with_blocks}))
     loop.logger.warning(
-        f"[RIFLE] not active in this training: its model was not built by SegBuilder from {sources}, "
-        "the config with a block"
+        f"[RIFLE] not active in this training: its model was not built by SegBuilder from "
+        f"{sources}, the config with a block"
     )

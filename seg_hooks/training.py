@@ -12,7 +12,8 @@ import paddle
 from paddle import Tensor, nn
 
 from rifle_ext.errors import RifleError
-from rifle_ext.hooks import Hook, TrainingRun, hooks_for
+from rifle_ext.hooks import Hook, TrainingRun
+from rifle_ext.methods import hooks_for
 from rifle_ext.patching import replaced
 from rifle_ext.reset import Shadow, write
 from seg_hooks.rebuild import rebuild
@@ -59,9 +60,7 @@ def run_with_hooks(
             hook.on_train_end(run)
 
 
-def _training_run(
-    loop: ModuleType, given: Dict[str, Any], config: Any, source: str
-) -> TrainingRun:
+def _training_run(loop: ModuleType, given: Dict[str, Any], config: Any, source: str) -> TrainingRun:
     rank = paddle.distributed.get_rank()
     logger = given.get("logger") or loop.logger
     steps_per_epoch = _steps_per_epoch(given["train_dataset"], given["batch_size"])
@@ -141,7 +140,7 @@ def _noting_average(init_ema_params: Callable, run: TrainingRun) -> Callable:
 
 
 def _shadow(ema_model: nn.Layer) -> Shadow:
-    """PaddleSeg's average is a second model (paddleseg/utils/ema.py): its head restarts as fresh."""
+    """PaddleSeg's average is a second model (paddleseg/utils/ema.py); its head restarts fresh."""
 
     def restart(values: Any) -> None:
         named: Dict[str, Tensor] = {
