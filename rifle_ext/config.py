@@ -133,7 +133,7 @@ def _problems(error: ValidationError, block: Dict[Any, Any]) -> List[str]:
             lines.setdefault(key, _key_problem(key, block, found))
         else:
             lines[""] = f"{BLOCK_KEY}: {found['msg'].replace('Value error, ', '')}"
-    return list(lines.values())
+    return [lines[key] for key in (*block, "") if key in lines]
 
 
 def _key_problem(key: str, block: Dict[Any, Any], found: Any) -> str:

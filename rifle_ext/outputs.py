@@ -124,7 +124,7 @@ def _carries_gradient(tensor: Tensor) -> bool:
 @contextlib.contextmanager
 def _probing(model: nn.Layer) -> Iterator[None]:
     """Training mode, mixing layers cut off from their inputs; everything given back afterwards."""
-    buffers = [(buffer, buffer.clone()) for buffer in model.buffers() if buffer is not None]
+    kept = [(tensor, tensor.clone()) for tensor in _changed_by_forward(model)]
     modes = [(layer, layer.training) for layer in model.sublayers(include_self=True)]
     mixing = [layer for layer in model.sublayers(include_self=True) if _mixes(layer)]
     with contextlib.ExitStack() as stack:
@@ -139,8 +139,14 @@ def _probing(model: nn.Layer) -> Iterator[None]:
         finally:
             for layer, training in modes:
                 layer.training = training
-            for buffer, value in buffers:
-                paddle.assign(value, buffer)
+            for tensor, value in kept:
+                tensor.set_value(value)
+
+
+def _changed_by_forward(model: nn.Layer) -> List[Tensor]:
+    """Buffers and running statistics, which Paddle keeps as frozen 1-D parameters."""
+    frozen = [p for p in model.parameters() if p.stop_gradient and len(p.shape) <= 1]
+    return [*frozen, *(buffer for buffer in model.buffers() if buffer is not None)]
 
 
 def _mixes(layer: nn.Layer) -> bool:
@@ -230,7 +236,16 @@ def _head_modules(model: nn.Layer, outputs: Dict[str, Tensor]) -> Selection:
 
     parameters = {n: p for n, p in chosen(model.named_parameters()).items() if not p.stop_gradient}
     own = {name: p for name, p in outputs.items() if name not in parameters}
-    return Selection({**parameters, **own}, chosen(model.named_buffers()))
+    statistics = {**chosen(_batch_norm_statistics(model)), **chosen(model.named_buffers())}
+    return Selection({**parameters, **own}, statistics)
+
+
+def _batch_norm_statistics(model: nn.Layer) -> Iterator[Tuple[str, Tensor]]:
+    """Running means and variances, by structured name."""
+    for name, layer in model.named_sublayers():
+        if isinstance(layer, nn.layer.norm._BatchNormBase):
+            yield f"{name}._mean", layer._mean
+            yield f"{name}._variance", layer._variance
 
 
 def _matching(model: nn.Layer, patterns: Sequence[str]) -> Dict[str, Tensor]:

@@ -11,11 +11,10 @@ from __future__ import annotations
 import zlib  # noqa: F401  isort: skip
 import argparse
 import inspect
-import os
 from typing import Any, Dict, List, Optional
 
-# PaddleSeg 2.8.0 indexes losses that are 0-D since paddle 2.5; read when paddle is imported.
-os.environ.setdefault("FLAGS_set_to_1d", "1")
+import seg_hooks
+from seg_hooks import compat
 
 
 def parse_arguments(arguments: Optional[List[str]] = None) -> argparse.Namespace:
@@ -53,9 +52,9 @@ def main(arguments: Optional[List[str]] = None) -> None:
     """Build what the config describes and train it."""
     chosen = parse_arguments(arguments)
 
-    import seg_hooks
-
+    compat.before_paddle()
     seg_hooks.attach()
+    compat.mend_evaluation()
     from paddleseg.core import train
     from paddleseg.cvlibs import Config, SegBuilder
     from paddleseg.utils import utils

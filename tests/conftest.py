@@ -1,0 +1,32 @@
+"""Shared fixtures: the toolkits' surroundings, the example data, one way to train in-process."""
+
+import zlib  # noqa: F401  isort: skip  (before paddle, or OpenCV cannot read PNG files)
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("FLAGS_set_to_1d", "1")
+os.environ.setdefault("GLOG_minloglevel", "2")
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "examples"), str(ROOT / "tests")]
+
+import pytest  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory):
+    """The target task of the example data, tiny: 8 training and 3 validation scenes of 64x64."""
+    import digit_scenes
+
+    return digit_scenes.write_task(
+        tmp_path_factory.mktemp("scenes"), "target", n_train=8, n_val=3, size=64, seed=0
+    )
+
+
+@pytest.fixture
+def seg(scenes, tmp_path):
+    """PaddleSeg, attached, on the tiny scenes."""
+    from seg_runs import SegRuns
+
+    return SegRuns(scenes, tmp_path)
