@@ -92,7 +92,7 @@ def output_parameters(model: nn.Layer, forward: Forward) -> Dict[str, Tensor]:
     RifleError
         If no trainable parameter reaches an output, as in a model that ends in a fixed function.
     """
-    named = {name: p for name, p in model.named_parameters() if not p.stop_gradient}
+    named = _trainable(model)
     with _probing(model):
         outputs = [t for t in _tensors(forward()) if _carries_gradient(t)]
         gradients: List[Any] = [None] * len(named)
@@ -110,6 +110,19 @@ def output_parameters(model: nn.Layer, forward: Forward) -> Dict[str, Tensor]:
             "parameter, so there is no output layer to reset; name the layers to reset in `layers`"
         )
     return found
+
+
+def _trainable(model: nn.Layer) -> Dict[str, Tensor]:
+    """What training changes: not frozen, and among the parameters the model gives an optimizer.
+
+    A distillation model lists its teacher in `named_parameters()` but not in `parameters()`.
+    """
+    offered = {id(parameter) for parameter in model.parameters()}
+    return {
+        name: parameter
+        for name, parameter in model.named_parameters()
+        if not parameter.stop_gradient and id(parameter) in offered
+    }
 
 
 def _carries_gradient(tensor: Tensor) -> bool:
@@ -234,7 +247,7 @@ def _head_modules(model: nn.Layer, outputs: Dict[str, Tensor]) -> Selection:
     def chosen(named: Any) -> Dict[str, Tensor]:
         return {name: t for name, t in named if name.split(".")[0] in heads}
 
-    parameters = {n: p for n, p in chosen(model.named_parameters()).items() if not p.stop_gradient}
+    parameters = chosen(_trainable(model).items())
     own = {name: p for name, p in outputs.items() if name not in parameters}
     statistics = {**chosen(_batch_norm_statistics(model)), **chosen(model.named_buffers())}
     return Selection({**parameters, **own}, statistics)
@@ -250,18 +263,17 @@ def _batch_norm_statistics(model: nn.Layer) -> Iterator[Tuple[str, Tensor]]:
 
 def _matching(model: nn.Layer, patterns: Sequence[str]) -> Dict[str, Tensor]:
     """Trainable parameters that a pattern names, or that lie in a sublayer it names."""
-    parameters = dict(model.named_parameters())
+    parameters, changing = dict(model.named_parameters()), _trainable(model)
     sublayers = [name for name, _ in model.named_sublayers()]
     wanted = set()
     for pattern in patterns:
         named = set(fnmatch.filter(parameters, pattern))
         prefixes = tuple(f"{name}." for name in fnmatch.filter(sublayers, pattern))
         named |= {name for name in parameters if prefixes and name.startswith(prefixes)}
-        trainable = {name for name in named if not parameters[name].stop_gradient}
-        if not trainable:
+        if not named & set(changing):
             raise RifleError(_nothing_matches(pattern, named, parameters, sublayers))
-        wanted |= trainable
-    return {name: parameter for name, parameter in parameters.items() if name in wanted}
+        wanted |= named
+    return {name: parameter for name, parameter in changing.items() if name in wanted}
 
 
 def _nothing_matches(

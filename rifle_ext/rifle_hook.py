@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional
 
 from paddle import Tensor, nn
 
@@ -51,11 +51,12 @@ class RifleHook(Hook):
         try:
             self.schedule = make_schedule(self.block, run.total_steps, run.steps_per_epoch)
             self.selection = select(run.model, self.block.layers, run.forward)
+            self._original = {n: t.clone().detach() for n, t in self._kept_originals().items()}
+            self._zero = _zero_weights(self._draw(run, index=1))
         except RifleError as error:
             raise RifleError(f"{self.source}: {error}") from error
         self._due = {reset.step: reset for reset in self.schedule.resets}
         self._layers = self.selection.layers(run.model)
-        self._original = {name: t.clone().detach() for name, t in self._kept_originals().items()}
         self._head_lr = (
             HeadLearningRate(self.selection.parameters.values(), run.optimizer)
             if self.block.head_lr == "cyclic"
@@ -148,20 +149,36 @@ class RifleHook(Hook):
         schedule, layers = self.schedule, self._layers
         kinds = ", ".join(f"{name} ({type(layer).__name__})" for name, layer in layers.items())
         steps = ", ".join(str(reset.step) for reset in schedule.resets)
+        number = "1 reset" if len(schedule.resets) == 1 else f"{len(schedule.resets)} resets"
         run.log(
             f"[RIFLE] output layers: {kinds}; {len(self.selection.tensors)} tensors, "
             f"{self.selection.values} values"
         )
         run.log(
-            f"[RIFLE] {len(schedule.resets)} resets planned"
-            + (f", after iterations {steps}" if steps else "")
-            + f" of {schedule.total_steps} ({schedule.steps_per_epoch} an epoch)"
+            f"[RIFLE] {number} planned"
+            + (f" after iteration {steps}" if steps else "")
+            + f"; {schedule.total_steps} iterations in all, {schedule.steps_per_epoch} an epoch"
         )
+        if self._zero:
+            run.log(
+                f"[RIFLE] fresh {', '.join(self._zero)} are all zero: for one "
+                "step after a reset no gradient passes through them to the backbone; a "
+                "weight_initializer such as XavierNormal, or layers: head, avoids that"
+            )
         for skipped in schedule.skipped:
             run.log(
                 f"[RIFLE] reset {skipped.index} after iteration {skipped.step} is skipped: "
                 f"{skipped.why}"
             )
+
+
+def _zero_weights(values: Mapping[str, Tensor]) -> List[str]:
+    """Names of the weights (two or more dimensions) whose fresh values are all zero."""
+    return [
+        name
+        for name, value in values.items()
+        if len(value.shape) >= 2 and not bool((value != 0).any())
+    ]
 
 
 def plan_record(
