@@ -1,7 +1,7 @@
 """Fine-tune a small PaddleSeg model on few scenes, with RIFLE, in a few minutes on a CPU.
 
 Makes the example data, pre-trains on the source task (digits 0 to 4, many scenes), fine-tunes on
-the target task (digits 5 to 9, 24 scenes) with the `rifle:` block of `configs/seg/demo/target.yml`, and
+the target task (digits 5 to 9, 24 scenes) with the block of `configs/seg/demo/target.yml`, and
 tells what was reset when and what that did to the mean intersection over union (mIoU).
 
 Run from the repository root: ``make demo``, or ``python examples/demo_seg.py``.
