@@ -61,7 +61,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.8",
     packages=find_packages(include=["rifle_ext*", "seg_hooks*", "det_hooks*"]),
-    package_data={name: ["py.typed"] for name in ("rifle_ext", "seg_hooks")},
+    package_data={name: ["py.typed"] for name in ("rifle_ext", "seg_hooks", "det_hooks")},
     install_requires=["numpy", "pydantic>=2.5", "typing_extensions>=4.6"],
     extras_require={
         "cpu": ["paddlepaddle>=2.6"],
@@ -72,7 +72,10 @@ setup(
     },
     entry_points={
         "console_scripts": ["rifle-ext = rifle_ext.cli:main"],
-        "rifle_ext.adapters": ["paddleseg.core = seg_hooks:attach"],
+        "rifle_ext.adapters": [
+            "paddleseg.core = seg_hooks:attach",
+            "ppdet.engine = det_hooks:attach",
+        ],
     },
     cmdclass={"build_py": BuildWithStartupFile, "editable_wheel": EditableWithStartupFile},
 )

@@ -1,0 +1,51 @@
+"""One training-mode forward pass of a PaddleDetection model, for finding its output layers."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, List
+
+import numpy as np
+import paddle
+
+
+def forward(trainer: Any) -> Any:
+    """The losses of the trainer's model on a batch of two of its own training samples.
+
+    The samples with the most ground truth are taken, so that every loss term has something to learn
+    from. The data pipeline is run by hand: the trainer's loader would lose a batch.
+    """
+    batch = _tensors(_batch(trainer.loader))
+    batch["epoch_id"] = 0
+    on_device = trainer.cfg.get("use_gpu") or trainer.cfg.get("use_npu")
+    with paddle.amp.auto_cast(
+        enable=bool(trainer.use_amp and on_device), level=trainer.amp_level or "O1"
+    ):
+        return trainer.model(batch)
+
+
+def _batch(loader: Any) -> Any:
+    """Samples through the loader's own transforms; of a semi-supervised one, the labelled weak."""
+    semi = hasattr(loader, "dataset_label")
+    dataset = copy.copy(loader.dataset_label if semi else loader.dataset)
+    collate = loader._batch_transforms_label if semi else loader._batch_transforms
+    batch = collate([dataset[index] for index in _richest(dataset)])
+    return batch[0] if semi else batch
+
+
+def _richest(dataset: Any) -> List[int]:
+    """Positions of the two samples with the most ground truth boxes."""
+    records = getattr(dataset, "roidbs", None) or [{}] * min(2, len(dataset))
+    boxes = [len(record.get("gt_bbox", ())) for record in records]
+    return sorted(range(len(records)), key=lambda i: -boxes[i])[:2]
+
+
+def _tensors(value: Any) -> Any:
+    """Arrays as tensors, as the loader would give them, in any nesting."""
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        return paddle.to_tensor(value)
+    if isinstance(value, dict):
+        return {key: _tensors(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_tensors(item) for item in value]
+    return value

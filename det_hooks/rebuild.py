@@ -1,0 +1,49 @@
+"""Build a PaddleDetection model a second time, as its constructor draws it."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, Callable, Dict, Iterator, Optional
+
+import paddle
+from paddle import nn
+from ppdet.core.workspace import create, global_config
+from ppdet.utils import checkpoint
+
+from det_hooks.workspace import Snapshot, as_of
+from rifle_ext.patching import rebound, replaced
+
+
+def rebuild(snapshot: Optional[Snapshot], student: bool) -> nn.Layer:
+    """The model of the global config, with no pretrained weights loaded or downloaded.
+
+    Parameters
+    ----------
+    snapshot
+        The config it was built from, if the present one is another.
+    student
+        Put it under the name `student_model`, as distillation models do.
+    """
+    with as_of(snapshot), _no_pretrained_weights():
+        model = create(global_config["architecture"])
+    if not student:
+        return model
+    holder = nn.Layer()
+    holder.student_model = model
+    return holder
+
+
+@contextlib.contextmanager
+def _no_pretrained_weights() -> Iterator[None]:
+    """Make PaddleDetection's loaders idle; some backbones load in their constructors."""
+    idle: Dict[Callable, Callable] = {
+        checkpoint.load_pretrain_weight: lambda *args, **kwargs: None,
+        checkpoint.load_weight: lambda *args, **kwargs: 0,
+        checkpoint.get_weights_path: lambda path: path,
+    }
+
+    def nothing(*args: Any, **kwargs: Any) -> Dict[str, Any]:
+        return {}
+
+    with rebound(idle), replaced(paddle, load=nothing):
+        yield

@@ -1,0 +1,119 @@
+"""The places of PaddleDetection that the adapter reaches into.
+
+- `__init__` of every trainer: a block is checked before data and model are built.
+- `train` of every trainer: runs with the hooks its config asks for, which are registered through the
+  trainer's own callback interface.
+- `load_config` and `build_slim_model`: where the block stands, and the student's config, into which
+  slim merges the teacher's.
+
+Whatever is heavy is imported once a config really has a block.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, Callable, Iterator, Type
+
+from det_hooks.workspace import Snapshot
+from rifle_ext.methods import METHODS, has_block, hooks_for
+from rifle_ext.patching import rebind
+
+
+class _Seen:
+    """What was seen of the configs of this process."""
+
+    source = "config"
+    student: Any = None
+
+
+def attach_to_toolkit() -> None:
+    """Replace those places by wrappers; does nothing if they are already."""
+    from ppdet import slim
+    from ppdet.core import workspace
+    from ppdet.engine.trainer import Trainer
+
+    if hasattr(Trainer.train, "_rifle_ext"):
+        return
+    rebind(
+        {
+            workspace.load_config: _noting_source(workspace.load_config),
+            slim.build_slim_model: _noting_student(slim.build_slim_model),
+        }
+    )
+    for trainer in (Trainer, *_subclasses(Trainer)):
+        _attach_to_trainer(trainer)
+    # Trainers that are defined later, such as those of modules not imported yet.
+    Trainer.__init_subclass__ = classmethod(lambda cls, **kwargs: _attach_to_trainer(cls))
+
+
+def source() -> str:
+    """Path of the config file that brought the block."""
+    return _Seen.source
+
+
+def student_config() -> Any:
+    """A `Snapshot` of the config as the trained model was built from it; None if it still is."""
+    return _Seen.student
+
+
+def _subclasses(cls: Type) -> Iterator[Type]:
+    for subclass in cls.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)
+
+
+def _attach_to_trainer(trainer: Type) -> None:
+    """Wrap what the class itself defines; the rest it inherits wrapped."""
+    if "__init__" in vars(trainer):
+        trainer.__init__ = _checking_block(trainer.__init__)
+    if "train" in vars(trainer):
+        trainer.train = _training_with_hooks(trainer.train)
+
+
+def _checking_block(init: Callable) -> Callable:
+    @functools.wraps(init)
+    def __init__(self: Any, cfg: Any, mode: str = "train", **kwargs: Any) -> None:
+        if mode.lower() == "train" and has_block(cfg):
+            hooks_for(cfg, source())
+        init(self, cfg, mode, **kwargs)
+
+    return __init__
+
+
+def _training_with_hooks(train: Callable) -> Callable:
+    @functools.wraps(train)
+    def train_with_hooks(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not has_block(self.cfg):
+            return train(self, *args, **kwargs)
+        from det_hooks.training import run_with_hooks
+
+        return run_with_hooks(self, functools.partial(train, self, *args, **kwargs), source())
+
+    train_with_hooks._rifle_ext = True  # type: ignore[attr-defined]
+    return train_with_hooks
+
+
+def _noting_source(load_config: Callable) -> Callable:
+    from ppdet.core.workspace import global_config
+
+    def blocks() -> str:
+        return repr({key: global_config[key] for key in METHODS if key in global_config})
+
+    @functools.wraps(load_config)
+    def noting(file_path: str) -> Any:
+        before = blocks()
+        loaded = load_config(file_path)
+        if blocks() != before:
+            _Seen.source = str(file_path)
+        return loaded
+
+    return noting
+
+
+def _noting_student(build_slim_model: Callable) -> Callable:
+    @functools.wraps(build_slim_model)
+    def noting(cfg: Any, *args: Any, **kwargs: Any) -> Any:
+        _Seen.student = Snapshot() if has_block(cfg) else None
+        return build_slim_model(cfg, *args, **kwargs)
+
+    return noting

@@ -1,0 +1,96 @@
+"""One call of a PaddleDetection trainer's `train` as Hook events."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Callable, List
+
+import paddle
+from ppdet.engine.callbacks import Callback, ComposeCallback, logger
+
+from det_hooks import probe
+from det_hooks.averages import shadow_of
+from det_hooks.rebuild import rebuild
+from det_hooks.toolkit import student_config
+from rifle_ext.errors import RifleError
+from rifle_ext.hooks import Hook, TrainingRun
+from rifle_ext.methods import hooks_for
+
+
+def run_with_hooks(trainer: Any, train: Callable[[], Any], source: str) -> Any:
+    """Train while the hooks of the trainer's config see its steps.
+
+    Parameters
+    ----------
+    trainer
+        A `ppdet.engine.Trainer` of any kind, ready to train: weights loaded or resumed.
+    train
+        Its training, to be called once.
+    source
+        Path of the config, for messages.
+
+    Raises
+    ------
+    RifleError
+        If a hook refuses the run; before the first step.
+    """
+    if any(isinstance(callback, HookCallback) for callback in trainer._callbacks):
+        return train()  # a trainer's `train` that calls the one it overrides
+    hooks = hooks_for(trainer.cfg, source)
+    run = _training_run(trainer, source)
+    for hook in hooks:
+        hook.on_train_begin(run)
+    callback = HookCallback(trainer, run, hooks)
+    trainer.register_callbacks([callback])
+    try:
+        return train()
+    finally:
+        trainer._callbacks.remove(callback)
+        trainer._compose_callback = ComposeCallback(trainer._callbacks)
+        for hook in hooks:
+            hook.on_train_end(run)
+
+
+class HookCallback(Callback):
+    """Calls the hooks before each training step.
+
+    The trainers do evaluation, checkpoint and the update of averages after `on_step_end` and before
+    the next `on_step_begin`. `on_epoch_begin` would not do: evaluation calls it too, with the mode
+    still 'train'.
+    """
+
+    def __init__(self, trainer: Any, run: TrainingRun, hooks: List[Hook]) -> None:
+        super().__init__(trainer)
+        self._run, self._hooks = run, hooks
+
+    def on_step_begin(self, status: Any) -> None:
+        """Pass on the step, unless it is one of an evaluation."""
+        if status["mode"] == "train":
+            step = status["epoch_id"] * self._run.steps_per_epoch + status["step_id"]
+            for hook in self._hooks:
+                hook.on_step_begin(self._run, step)
+
+
+def _training_run(trainer: Any, source: str) -> TrainingRun:
+    cfg = trainer.cfg
+    steps_per_epoch = len(trainer.loader)
+    if steps_per_epoch == 0:
+        raise RifleError(
+            f"{source}: the training set has fewer images than TrainReader's batch_size, so "
+            "PaddleDetection would never do a step"
+        )
+    rank = paddle.distributed.get_rank()
+    student = hasattr(trainer.model, "student_model")
+    return TrainingRun(
+        model=trainer.model,
+        optimizer=trainer.optimizer,
+        total_steps=cfg["epoch"] * steps_per_epoch,
+        steps_per_epoch=steps_per_epoch,
+        save_dir=Path(cfg["save_dir"]) / cfg["filename"],
+        rank=rank,
+        log=logger.info if rank == 0 else lambda message: None,
+        forward=lambda: probe.forward(trainer),
+        rebuild=lambda: rebuild(student_config(), student),
+        start_step=trainer.start_epoch * steps_per_epoch,
+        shadows=[shadow_of(trainer.ema)] if trainer.use_ema else [],
+    )
