@@ -1,9 +1,9 @@
 """The places of PaddleDetection that the adapter reaches into.
 
 - `__init__` of every trainer: a block is checked before data and model are built.
-- `train` of every trainer: runs with the hooks its config asks for, which are registered through the
+- `train` of every trainer: runs with the hooks its config asks for, registered through the
   trainer's own callback interface.
-- `load_config` and `build_slim_model`: where the block stands, and the student's config, into which
+- `load_config` and `build_slim_model`: where the block stands; the student's config, into which
   slim merges the teacher's.
 
 Whatever is heavy is imported once a config really has a block.

@@ -1,7 +1,7 @@
 """What PaddleSeg 2.8.0 of the package registry needs to run with paddle 2.5 and later.
 
-Its own branch release/2.8 has these fixes; the package was made before them. Only the train tool of
-this package applies them, never the adapter: PaddleSeg's own tool runs as it is.
+Its own branch release/2.8 has most of these fixes; the package was made before them. Only the train
+tool of this package applies them, never the adapter: PaddleSeg's own tool runs as it is.
 """
 
 from __future__ import annotations
@@ -32,6 +32,26 @@ def mend_evaluation() -> None:
         metrics.calculate_area(label, label, num_classes=2)
     except ValueError:
         metrics.calculate_area = _joining_scalars(metrics.calculate_area)
+
+
+def mend_gather() -> None:
+    """Let `paddle.gather` take booleans, if it cannot: paddle 2.6 has no such CPU kernel.
+
+    The loss of MaskFormer gathers boolean masks.
+    """
+    import paddle
+
+    gather = paddle.gather
+
+    def gather_booleans_too(x: Any, *args: Any, **kwargs: Any) -> Any:
+        if x.dtype != paddle.bool:
+            return gather(x, *args, **kwargs)
+        return gather(x.astype("uint8"), *args, **kwargs).astype("bool")
+
+    try:
+        gather(paddle.ones([1], dtype="bool"), paddle.zeros([1], dtype="int64"))
+    except RuntimeError:
+        paddle.gather = gather_booleans_too
 
 
 def _joining_scalars(calculate_area: Any) -> Any:

@@ -55,6 +55,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
     compat.before_paddle()
     seg_hooks.attach()
     compat.mend_evaluation()
+    compat.mend_gather()
     from paddleseg.core import train
     from paddleseg.cvlibs import Config, SegBuilder
     from paddleseg.utils import utils
