@@ -14,7 +14,6 @@ from __future__ import annotations
 import functools
 from typing import Any, Callable, Iterator, Type
 
-from det_hooks.workspace import Snapshot
 from rifle_ext.methods import METHODS, has_block, hooks_for
 from rifle_ext.patching import rebind
 
@@ -111,6 +110,8 @@ def _noting_source(load_config: Callable) -> Callable:
 
 
 def _noting_student(build_slim_model: Callable) -> Callable:
+    from det_hooks.workspace import Snapshot
+
     @functools.wraps(build_slim_model)
     def noting(cfg: Any, *args: Any, **kwargs: Any) -> Any:
         _Seen.student = Snapshot() if has_block(cfg) else None

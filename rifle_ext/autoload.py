@@ -69,7 +69,7 @@ def _adapters():
         from importlib.metadata import entry_points
 
         found = entry_points()
-        chosen = found.select(group=GROUP) if hasattr(found, "select") else found.get(GROUP, ())
+        chosen = found.select(group=GROUP) if hasattr(found, "select") else found.get(GROUP) or ()
         return {entry.name: entry for entry in chosen}
     except Exception:
         return {}

@@ -7,19 +7,9 @@ tool of this package applies them, never the adapter: PaddleSeg's own tool runs 
 from __future__ import annotations
 
 import functools
-import os
 from typing import Any, List
 
 from rifle_ext.patching import replaced
-
-
-def before_paddle() -> None:
-    """Set what has to be set before `paddle` is imported.
-
-    PaddleSeg indexes the losses it logs (`l[0]`), which are 0-D since paddle 2.5; this flag makes
-    their `numpy()` 1-D again.
-    """
-    os.environ.setdefault("FLAGS_set_to_1d", "1")
 
 
 def mend_evaluation() -> None:

@@ -6,14 +6,12 @@ and needs no start-up file.
 
 from __future__ import annotations
 
-# Before paddle, which exports zlib symbols of its own: an extension module loaded after it binds to
-# those, and OpenCV can then read no PNG.
-import zlib  # noqa: F401  isort: skip
 import argparse
 import inspect
 from typing import Any, Dict, List, Optional
 
 import seg_hooks
+from rifle_ext.compat import before_paddle
 from seg_hooks import compat
 
 
@@ -52,7 +50,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
     """Build what the config describes and train it."""
     chosen = parse_arguments(arguments)
 
-    compat.before_paddle()
+    before_paddle()
     seg_hooks.attach()
     compat.mend_evaluation()
     compat.mend_gather()
