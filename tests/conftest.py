@@ -30,3 +30,11 @@ def seg(scenes, tmp_path):
     from seg_runs import SegRuns
 
     return SegRuns(scenes, tmp_path)
+
+
+@pytest.fixture
+def det(scenes, tmp_path):
+    """PaddleDetection, attached, on the tiny scenes."""
+    from det_runs import DetRuns
+
+    return DetRuns(scenes, tmp_path)

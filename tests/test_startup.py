@@ -139,7 +139,7 @@ def test_a_toolkit_works_when_the_adapter_is_broken(python):
 
 def test_attaching_late_and_twice(python):
     code = (
-        "import sys; from paddleseg.core import train; before = [train]; import seg_hooks; "
+        "import zlib, sys; from paddleseg.core import train; before = [train]; import seg_hooks; "
         "seg_hooks.attach(); first = train; seg_hooks.attach(); "
         "print(before[0] is first, first is train, hasattr(train, '_rifle_ext'))"
     )

@@ -1,0 +1,107 @@
+"""Trains a tiny PP-YOLOE with PaddleDetection's own load_config and Trainer, and watches it."""
+
+import copy
+from contextlib import contextmanager
+from pathlib import Path
+
+import paddle
+import yaml
+from ppdet.core.workspace import load_config, merge_config
+from seg_runs import watching
+
+import det_hooks
+from det_hooks.workspace import Snapshot
+from rifle_ext.hooks import Hook
+
+det_hooks.attach()
+
+TINY = yaml.safe_load((Path(__file__).parent / "data/tiny_ppyoloe.yml").read_text())
+
+
+@contextmanager
+def workspace_kept():
+    """PaddleDetection's configs are merged into one global config: give it back."""
+    before = Snapshot()
+    try:
+        yield
+    finally:
+        before.restore()
+
+
+class DetWatch(Hook):
+    """Records parameters, momentum and average at each step."""
+
+    def __init__(self):
+        self.steps, self.values, self.ids, self.momenta, self.averages = [], {}, {}, {}, {}
+
+    def on_step_begin(self, run, step):
+        named = dict(run.model.named_parameters())
+        self.run = run
+        self.steps.append(step)
+        self.values[step] = {name: p.numpy() for name, p in named.items()}
+        self.ids[step] = {name: id(p) for name, p in named.items()}
+        by_name = {p.name: name for name, p in named.items()}
+        self.momenta[step] = {
+            (kind, by_name[key]): tensor.numpy()
+            for kind, tensors in run.optimizer._accumulators.items()
+            for key, tensor in tensors.items()
+        }
+        self.averages[step] = self.average()
+
+    trainer = None
+
+    def no_update_since_resume(self):
+        """PaddleDetection's `apply` fails then."""
+        return self.trainer.ema.step > 0 and not hasattr(self.trainer.ema, "_decay")
+
+    def average(self):
+        """What `ModelEMA.apply` would give now; it counts its calls, so ask a copy."""
+        if not self.trainer.use_ema:
+            return {}
+        if self.trainer.ema.__class__.__name__ == "ModelEMA" and self.no_update_since_resume():
+            return {}
+        if hasattr(self.trainer.ema, "model"):
+            return {k: v.numpy() for k, v in self.trainer.ema.model.state_dict().items()}
+        return {k: v.numpy() for k, v in copy.copy(self.trainer.ema).apply().items()}
+
+
+class DetRuns:
+    """Makes configs and runs them in one folder."""
+
+    def __init__(self, scenes, folder):
+        self.scenes, self.folder = scenes, folder
+
+    def config(self, name="tiny.yml", base=TINY, **fields):
+        """Write a config on the tiny scenes; returns its path."""
+        content = copy.deepcopy(base)
+        for kind, split in (("Train", "train"), ("Eval", "val"), ("Test", "val")):
+            content[f"{kind}Dataset"]["dataset_dir"] = str(self.scenes)
+            content[f"{kind}Dataset"]["anno_path"] = f"{split}.json"
+        content["TestDataset"]["anno_path"] = str(self.scenes / "val.json")
+        content.update({"save_dir": str(self.folder / "output"), **fields})
+        path = self.folder / name
+        path.write_text(yaml.safe_dump(content))
+        return path
+
+    def out(self, path):
+        """Where a config's training writes."""
+        return self.folder / "output" / path.stem
+
+    def train(self, path, options=None, resume=None, evaluate=False, trainer=None, prepare=None):
+        """Train as `tools/train.py` does; returns trainer and the watchers around RIFLE."""
+        from ppdet.engine import Trainer
+
+        before, after = DetWatch(), DetWatch()
+        with workspace_kept(), watching(before, after), paddle.utils.unique_name.guard():
+            paddle.seed(3)
+            cfg = load_config(str(path))
+            merge_config(copy.deepcopy(options or {}))
+            cfg.update(before=True, after=True)
+            made = (trainer or Trainer)(cfg, mode="train")
+            before.trainer = after.trainer = made
+            if resume:
+                made.resume_weights(str(resume))
+            if prepare:
+                prepare(made)
+            made.train(evaluate)
+        return made, before, after
