@@ -19,6 +19,7 @@ from rifle_ext.events import EventLog
 from rifle_ext.head_lr import HeadLearningRate
 from rifle_ext.hooks import Hook, TrainingRun
 from rifle_ext.outputs import Selection, select
+from rifle_ext.ranks import check_same
 from rifle_ext.reset import digest, reinitialize
 from rifle_ext.schedule import Reset, Schedule, cosine, make_schedule
 
@@ -111,6 +112,8 @@ class RifleHook(Hook):
             keep_optimizer_state=self.block.optimizer_state == "keep",
             shadows=run.shadows,
         )
+        written = digest(self.selection.tensors)
+        check_same(written, f"reset {due.index} after iteration {due.step}")
         record: Dict[str, Any] = {
             "step": due.step,
             "epoch": due.epoch,
@@ -118,7 +121,7 @@ class RifleHook(Hook):
             "of": len(self.schedule.resets),
             "parameters": list(values),
             "values": self.selection.values,
-            "digest": digest(values),
+            "digest": written,
             "duration_ms": round(1000 * (time.perf_counter() - begin), 3),
         }
         if self._events is not None:
