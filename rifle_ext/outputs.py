@@ -54,7 +54,7 @@ class Selection:
         return {
             name: layer
             for name, layer in model.named_sublayers(include_self=True)
-            if any(id(p) in owned for p in layer.parameters(include_sublayers=False))
+            if any(id(p) in owned for p in own_parameters(layer).values())
         }
 
 
@@ -110,6 +110,14 @@ def output_parameters(model: nn.Layer, forward: Forward) -> Dict[str, Tensor]:
             "parameter, so there is no output layer to reset; name the layers to reset in `layers`"
         )
     return found
+
+
+def own_parameters(layer: nn.Layer) -> Dict[str, Tensor]:
+    """The parameters a layer itself owns, by attribute.
+
+    Not through `parameters()`, which models override.
+    """
+    return dict(layer.named_parameters(include_sublayers=False))
 
 
 def _trainable(model: nn.Layer) -> Dict[str, Tensor]:
@@ -168,7 +176,7 @@ def _mixes(layer: nn.Layer) -> bool:
     Layers with 0-D and 1-D parameters only (normalization, a learned scale) are passed through:
     they belong to the output layer that they follow.
     """
-    own = layer.parameters(include_sublayers=False)
+    own = own_parameters(layer).values()
     return any(not p.stop_gradient and len(p.shape) >= 2 for p in own)
 
 

@@ -32,6 +32,6 @@ def check_same(digest: str, what: str) -> None:
     if different:
         raise RifleError(
             f"{what}: rank {', '.join(map(str, different))} has other values than rank 0 "
-            f"({digests[different[0]][:12]} instead of {digests[0][:12]}); do all processes run the "
-            "same versions with the same config?"
+            f"({digests[different[0]][:12]} instead of {digests[0][:12]}); do all processes run "
+            "the same versions with the same config?"
         )

@@ -13,6 +13,7 @@ from paddle.optimizer import Optimizer
 from rifle_ext import fresh
 from rifle_ext.config import parse_block
 from rifle_ext.errors import RifleError
+from rifle_ext.outputs import own_parameters
 from rifle_ext.reset import digest, reinitialize
 
 _log = logging.getLogger("rifle_ext")
@@ -168,7 +169,7 @@ def _owners(
     seen = set()
     for layer in given:
         for sublayer in layer.sublayers(include_self=True):
-            for key, parameter in sublayer.named_parameters(include_sublayers=False):
+            for key, parameter in own_parameters(sublayer).items():
                 if not parameter.stop_gradient and id(parameter) not in seen:
                     seen.add(id(parameter))
                     owners[f"{sublayer.full_name()}.{key}"] = (sublayer, key)

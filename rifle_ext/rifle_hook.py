@@ -18,7 +18,7 @@ from rifle_ext.errors import RifleError
 from rifle_ext.events import EventLog
 from rifle_ext.head_lr import HeadLearningRate
 from rifle_ext.hooks import Hook, TrainingRun
-from rifle_ext.outputs import Selection, select
+from rifle_ext.outputs import Selection, own_parameters, select
 from rifle_ext.ranks import check_same
 from rifle_ext.reset import digest, reinitialize
 from rifle_ext.schedule import Reset, Schedule, cosine, make_schedule
@@ -200,7 +200,7 @@ def plan_record(
                 "type": type(layer).__name__,
                 "parameters": [
                     {"name": names[id(p)], "shape": list(p.shape)}
-                    for p in layer.parameters(include_sublayers=False)
+                    for p in own_parameters(layer).values()
                     if id(p) in names
                 ],
             }

@@ -1,12 +1,17 @@
 """Trains a tiny PP-YOLOE with PaddleDetection's own load_config and Trainer, and watches it."""
 
 import copy
+import random
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import paddle
 import yaml
+from conftest import ROOT
+from ppdet import slim as slim_module
 from ppdet.core.workspace import load_config, merge_config
+from ppdet.engine import Trainer
 from seg_runs import watching
 
 import det_hooks
@@ -71,12 +76,18 @@ class DetRuns:
     def __init__(self, scenes, folder):
         self.scenes, self.folder = scenes, folder
 
-    def config(self, name="tiny.yml", base=TINY, **fields):
-        """Write a config on the tiny scenes; returns its path."""
-        content = copy.deepcopy(base)
+    def config(self, name="tiny.yml", ready=None, **fields):
+        """Write a config on the tiny scenes; returns its path.
+
+        It is the tiny PP-YOLOE, or one of `configs/det` by its name.
+        """
+        content = copy.deepcopy(TINY)
+        if ready:
+            content = {"_BASE_": [str(ROOT / f"configs/det/{ready}.yml")], "worker_num": 0}
+            content.update({"epoch": 2, "snapshot_epoch": 1, "use_gpu": False})
         for kind, split in (("Train", "train"), ("Eval", "val"), ("Test", "val")):
-            content[f"{kind}Dataset"]["dataset_dir"] = str(self.scenes)
-            content[f"{kind}Dataset"]["anno_path"] = f"{split}.json"
+            dataset = content.setdefault(f"{kind}Dataset", {})
+            dataset.update({"dataset_dir": str(self.scenes), "anno_path": f"{split}.json"})
         content["TestDataset"]["anno_path"] = str(self.scenes / "val.json")
         content.update({"save_dir": str(self.folder / "output"), **fields})
         path = self.folder / name
@@ -87,17 +98,28 @@ class DetRuns:
         """Where a config's training writes."""
         return self.folder / "output" / path.stem
 
-    def train(self, path, options=None, resume=None, evaluate=False, trainer=None, prepare=None):
+    def train(
+        self,
+        path,
+        options=None,
+        resume=None,
+        evaluate=False,
+        trainer=Trainer,
+        prepare=None,
+        slim=None,
+    ):
         """Train as `tools/train.py` does; returns trainer and the watchers around RIFLE."""
-        from ppdet.engine import Trainer
-
         before, after = DetWatch(), DetWatch()
         with workspace_kept(), watching(before, after), paddle.utils.unique_name.guard():
             paddle.seed(3)
+            np.random.seed(3)
+            random.seed(3)
             cfg = load_config(str(path))
             merge_config(copy.deepcopy(options or {}))
             cfg.update(before=True, after=True)
-            made = (trainer or Trainer)(cfg, mode="train")
+            if slim:
+                cfg = slim_module.build_slim_model(cfg, str(slim))
+            made = trainer(cfg, mode="train")
             before.trainer = after.trainer = made
             if resume:
                 made.resume_weights(str(resume))

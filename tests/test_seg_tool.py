@@ -2,13 +2,12 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 from conftest import ROOT
+from processes import result, run, run_unmodified, run_without_the_package
 
 TESTS = Path(__file__).parent
 
@@ -22,16 +21,6 @@ def liteseg(seg):
         return seg.config(**{"model": ready["model"], "loss": ready["loss"], "iters": 4, **fields})
 
     return write
-
-
-def run(*command, timeout=120, **environment):
-    return subprocess.run(
-        [sys.executable, *map(str, command)],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        env={k: v for k, v in {**os.environ, **environment}.items() if v is not None},
-    )
 
 
 def tool(path, out, *more, **environment):
@@ -77,14 +66,8 @@ def test_standard_tool_of_a_checkout(liteseg, tmp_path):
     if not home:
         pytest.skip("PADDLESEG_HOME is not set: no checkout of PaddleSeg to run")
     path = liteseg(rifle={"re_init_iter": 2, "max_re_num": 1})
-    code = (
-        "import zlib, runpy, sys; sys.argv = sys.argv[1:]; "
-        "runpy.run_path(sys.argv[0], run_name='__main__')"
-    )
-    done = run(
-        "-c", code, Path(home) / "tools/train.py", "--config", path, "--device", "cpu",
-        "--save_dir", tmp_path / "out", PYTHONPATH=home,
-    )  # fmt: skip
+    flags = ["--config", path, "--device", "cpu", "--save_dir", tmp_path / "out"]
+    done = run_unmodified(Path(home) / "tools/train.py", home, *flags)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "[RIFLE] reset 1 of 1 after iteration 2" in done.stdout
 
@@ -112,23 +95,9 @@ def test_a_bad_block_ends_the_process_with_one_message(liteseg, tmp_path, block,
 
 def test_without_the_block_every_bit_is_that_of_a_run_without_the_package(liteseg, tmp_path):
     path = liteseg()
-    script = TESTS / "plain_train.py"
+    script = TESTS / "plain_seg_train.py"
 
-    # -S: no start-up file; and nothing of this package can be imported.
-    code = (
-        "import sys, runpy, site; site.getusersitepackages(); sys.path += {paths!r}; "
-        "sys.modules.update(dict.fromkeys(('rifle_ext', 'seg_hooks', 'det_hooks'))); "
-        "sys.argv = {argv!r}; runpy.run_path({script!r}, run_name='__main__')"
-    )
-
-    def result(done):
-        assert done.returncode == 0, done.stderr[-2000:]
-        (line,) = [x for x in done.stdout.splitlines() if x.startswith("RESULT ")]
-        return json.loads(line[7:])
-
-    paths = [p for p in sys.path if p.endswith("site-packages")]
-    argv = ["plain_train.py", str(path), str(tmp_path / "a")]
-    without = result(run("-S", "-c", code.format(paths=paths, argv=argv, script=str(script))))
+    without = result(run_without_the_package(script, path, tmp_path / "a"))
     installed = result(run(script, path, tmp_path / "b"))
     assert (without.pop("attached"), installed.pop("attached")) == (False, True)
     assert not installed["pydantic"]

@@ -1,6 +1,6 @@
 """A PaddleSeg training that knows nothing of this package: prints what a comparison needs.
 
-Usage: plain_train.py CONFIG SAVE_DIR
+Usage: plain_seg_train.py CONFIG SAVE_DIR
 """
 
 import zlib  # noqa: F401  isort: skip
