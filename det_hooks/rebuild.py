@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Callable, Dict, Iterator, Optional
+from typing import Any, Callable, Dict, Iterator
 
 import paddle
 from paddle import nn
@@ -14,13 +14,13 @@ from det_hooks.workspace import Snapshot, as_of
 from rifle_ext.patching import rebound, replaced
 
 
-def rebuild(snapshot: Optional[Snapshot], student: bool) -> nn.Layer:
+def rebuild(snapshot: Snapshot, student: bool) -> nn.Layer:
     """The model of the global config, with no pretrained weights loaded or downloaded.
 
     Parameters
     ----------
     snapshot
-        The config it was built from, if the present one is another.
+        The config as it was before the trainer's model was built.
     student
         Put it under the name `student_model`, as distillation models do.
     """

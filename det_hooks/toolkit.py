@@ -3,8 +3,8 @@
 - `__init__` of every trainer: a block is checked before data and model are built.
 - `train` of every trainer: runs with the hooks its config asks for, registered through the
   trainer's own callback interface.
-- `load_config` and `build_slim_model`: where the block stands; the student's config, into which
-  slim merges the teacher's.
+- `load_config` and `build_slim_model`: where the block stands; the config before slim builds a
+  model and merges more into it, such as a teacher's.
 
 Whatever is heavy is imported once a config really has a block.
 """
@@ -22,7 +22,7 @@ class _Seen:
     """What was seen of the configs of this process."""
 
     source = "config"
-    student: Any = None
+    before_slim: Any = None
 
 
 def attach_to_toolkit() -> None:
@@ -36,7 +36,7 @@ def attach_to_toolkit() -> None:
     rebind(
         {
             workspace.load_config: _noting_source(workspace.load_config),
-            slim.build_slim_model: _noting_student(slim.build_slim_model),
+            slim.build_slim_model: _noting_config(slim.build_slim_model),
         }
     )
     for trainer in (Trainer, *_subclasses(Trainer)):
@@ -50,9 +50,9 @@ def source() -> str:
     return _Seen.source
 
 
-def student_config() -> Any:
-    """A `Snapshot` of the config as the trained model was built from it; None if it still is."""
-    return _Seen.student
+def config_before(trainer: Any) -> Any:
+    """A `Snapshot` of the config as it was before the trainer's model was built."""
+    return _Seen.before_slim if "model" in trainer.cfg else trainer._rifle_ext_config
 
 
 def _subclasses(cls: Type) -> Iterator[Type]:
@@ -73,7 +73,10 @@ def _checking_block(init: Callable) -> Callable:
     @functools.wraps(init)
     def __init__(self: Any, cfg: Any, mode: str = "train", **kwargs: Any) -> None:
         if mode.lower() == "train" and has_block(cfg):
+            from det_hooks.workspace import Snapshot
+
             hooks_for(cfg, source())
+            self._rifle_ext_config = Snapshot()
         init(self, cfg, mode, **kwargs)
 
     return __init__
@@ -109,12 +112,12 @@ def _noting_source(load_config: Callable) -> Callable:
     return noting
 
 
-def _noting_student(build_slim_model: Callable) -> Callable:
-    from det_hooks.workspace import Snapshot
-
+def _noting_config(build_slim_model: Callable) -> Callable:
     @functools.wraps(build_slim_model)
     def noting(cfg: Any, *args: Any, **kwargs: Any) -> Any:
-        _Seen.student = Snapshot() if has_block(cfg) else None
+        from det_hooks.workspace import Snapshot
+
+        _Seen.before_slim = Snapshot() if has_block(cfg) else None
         return build_slim_model(cfg, *args, **kwargs)
 
     return noting

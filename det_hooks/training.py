@@ -11,7 +11,7 @@ from ppdet.engine.callbacks import Callback, ComposeCallback, logger
 from det_hooks import probe
 from det_hooks.averages import shadow_of
 from det_hooks.rebuild import rebuild
-from det_hooks.toolkit import student_config
+from det_hooks.toolkit import config_before
 from rifle_ext.errors import RifleError
 from rifle_ext.hooks import Hook, TrainingRun
 from rifle_ext.methods import hooks_for
@@ -90,7 +90,7 @@ def _training_run(trainer: Any, source: str) -> TrainingRun:
         rank=rank,
         log=logger.info if rank == 0 else lambda message: None,
         forward=lambda: probe.forward(trainer),
-        rebuild=lambda: rebuild(student_config(), student),
+        rebuild=lambda: rebuild(config_before(trainer), student),
         start_step=trainer.start_epoch * steps_per_epoch,
         shadows=[shadow_of(trainer.ema)] if trainer.use_ema else [],
     )
