@@ -4,7 +4,7 @@ PYTHON = .venv/bin/python
 .PHONY: demo test lint env clean
 
 demo: env
-	$(PYTHON) examples/demo_seg.py
+	$(PYTHON) examples/demo.py
 
 test: env lint
 	$(PYTHON) -m pytest
