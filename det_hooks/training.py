@@ -37,6 +37,8 @@ def run_with_hooks(trainer: Any, train: Callable[[], Any], source: str) -> Any:
     if any(isinstance(callback, HookCallback) for callback in trainer._callbacks):
         return train()  # a trainer's `train` that calls the one it overrides
     hooks = hooks_for(trainer.cfg, source)
+    if not hooks:
+        return train()
     run = _training_run(trainer, source)
     for hook in hooks:
         hook.on_train_begin(run)

@@ -6,11 +6,12 @@ step; that factor is set here so that the product is the wanted rate.
 
 from __future__ import annotations
 
+import bisect
 from typing import Iterable
 
 from paddle import Tensor
 from paddle.optimizer import Optimizer
-from paddle.optimizer.lr import LinearWarmup, LRScheduler
+from paddle.optimizer.lr import LinearWarmup, LRScheduler, PiecewiseDecay
 
 _FACTOR = "learning_rate"
 
@@ -49,9 +50,15 @@ class HeadLearningRate:
 
 
 def _peak(rate: object, current: float) -> float:
+    """The highest rate of the training's schedule; `current` while a warm-up rises towards it."""
     if isinstance(rate, LinearWarmup):
         warm = rate.last_epoch >= rate.warmup_steps
         return _peak(rate.learning_rate, current) if warm else current
+    if isinstance(rate, PiecewiseDecay):
+        # It has no base rate; PaddleDetection writes its warm-up into the values, too.
+        peak = max(rate.values)
+        rising = bisect.bisect_right(rate.boundaries, rate.last_epoch) < rate.values.index(peak)
+        return current if rising else float(peak)
     if isinstance(rate, LRScheduler):
         return float(rate.base_lr)
     return float(rate)  # type: ignore[arg-type]

@@ -43,6 +43,8 @@ def run_with_hooks(
     loop = inspect.getmodule(train)
     assert loop is not None
     hooks = hooks_for(config.dic, source)
+    if not hooks:
+        return train(*arguments.args, **arguments.kwargs)
     run = _training_run(loop, arguments.arguments, config, source)
     for hook in hooks:
         hook.on_train_begin(run)

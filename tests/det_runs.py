@@ -38,6 +38,7 @@ class DetWatch(Hook):
 
     def __init__(self):
         self.steps, self.values, self.ids, self.momenta, self.averages = [], {}, {}, {}, {}
+        self.rate, self.rates = {}, {}
 
     def on_step_begin(self, run, step):
         named = dict(run.model.named_parameters())
@@ -52,6 +53,11 @@ class DetWatch(Hook):
             for key, tensor in tensors.items()
         }
         self.averages[step] = self.average()
+        self.rate[step] = run.optimizer.get_lr()
+        self.rates[step] = {
+            name: run.optimizer.get_lr() * p.optimize_attr["learning_rate"]
+            for name, p in named.items()
+        }
 
     trainer = None
 

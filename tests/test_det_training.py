@@ -190,6 +190,17 @@ def test_resumed_run_does_what_the_uninterrupted_one_does(reference, det):
     assert all(np.isfinite(value).all() for value in first_step.values())
 
 
+def test_head_learning_rate_is_cyclic_over_a_schedule_that_holds_its_warm_up(det):
+    path = det.config(rifle={"re_init_iter": 8, "max_re_num": 1, "head_lr": "cyclic"})
+    _, _, after = det.train(path)
+    for step in range(16):
+        cosine = 0.5 * (1 + math.cos(math.pi * (step % 8) / 8))
+        peak = after.rate[step] if step < 4 else 0.01  # an epoch of warm-up to base_lr
+        for name in OUTPUTS:
+            assert after.rates[step][name] == pytest.approx(peak * cosine, rel=1e-6), step
+        assert after.rates[step]["backbone.stem.conv1.conv.weight"] == after.rate[step]
+
+
 def test_options_override_the_block(det):
     path = det.config(rifle=None, epoch=2)
     det.train(path, options={"rifle": {"re_init_iter": 3, "max_re_num": 1}})

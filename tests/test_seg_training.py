@@ -107,12 +107,14 @@ def test_an_evaluated_model_is_never_a_just_reset_one(seg, monkeypatch):
 
     def watched(model, *args, **kwargs):
         evaluated.append({n: p.numpy() for n, p in model.named_parameters() if n in OUTPUTS})
+        paddle.flops(model, [1, 3, 64, 64])
         return evaluate(model, *args, **kwargs)
 
     monkeypatch.setattr(loop, "evaluate", watched)
     path = seg.config(rifle={"re_init_iter": 4, "max_re_num": 2})
     _, before, after = seg.train(path, evaluate=True)
     assert len(evaluated) == 3
+    assert after.steps == list(range(12))
     assert same(evaluated[0], before.heads[4])
     assert same(evaluated[1], before.heads[8])
     assert not same(evaluated[1], after.heads[8])
@@ -204,6 +206,22 @@ def test_head_learning_rate_is_cyclic_and_the_rest_keeps_its_schedule(seg):
             assert rates[step, name] == pytest.approx(wanted, rel=1e-6)
         assert after.rates[step]["neck.weight"] == 1.0
     assert all(p.optimize_attr["learning_rate"] == 1.0 for p in model.parameters())
+
+
+def test_head_learning_rate_follows_a_warm_up(seg):
+    schedule = {"type": "PolynomialDecay", "learning_rate": 0.05, "end_lr": 0.0}
+    schedule.update(warmup_iters=3, warmup_start_lr=0.0)
+    path = seg.config(
+        rifle={"re_init_iter": 6, "max_re_num": 1, "head_lr": "cyclic"}, lr_scheduler=schedule
+    )
+    _, _, after = seg.train(path)
+    for step in range(12):
+        current = 0.05 * step / 3 if step < 3 else 0.05 * (1 - (step - 3) / 9) ** 1.0
+        cosine = 0.5 * (1 + np.cos(np.pi * (step % 6) / 6))
+        wanted = (current if step < 3 else 0.05) * cosine
+        for name in OUTPUTS:
+            assert after.rates[step][name] * current == pytest.approx(wanted, rel=1e-6), step
+        assert after.rates[step]["neck.weight"] == 1.0
 
 
 @pytest.mark.parametrize(
