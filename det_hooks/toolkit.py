@@ -12,6 +12,7 @@ Whatever is heavy is imported once a config really has a block.
 from __future__ import annotations
 
 import functools
+import inspect
 from typing import Any, Callable, Iterator, Type
 
 from rifle_ext.methods import METHODS, has_block, hooks_for
@@ -70,14 +71,19 @@ def _attach_to_trainer(trainer: Type) -> None:
 
 
 def _checking_block(init: Callable) -> Callable:
+    signature = inspect.signature(init)
+
     @functools.wraps(init)
-    def __init__(self: Any, cfg: Any, mode: str = "train", **kwargs: Any) -> None:
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        given = signature.bind(self, *args, **kwargs)
+        given.apply_defaults()
+        cfg, mode = given.arguments.get("cfg", {}), given.arguments.get("mode", "train")
         if mode.lower() == "train" and has_block(cfg):
             from det_hooks.workspace import Snapshot
 
             hooks_for(cfg, source())
             self._rifle_ext_config = Snapshot()
-        init(self, cfg, mode, **kwargs)
+        init(self, *args, **kwargs)
 
     return __init__
 
