@@ -66,7 +66,8 @@ def _seg_flags(config: str, save_dir: Path, device: str) -> List[str]:
 
 def _det_flags(config: str, save_dir: Path, device: str) -> List[str]:
     flags = ["-m", "det_hooks.train", "-c", config, "--eval", "--enable_ce", "True", "-o"]
-    return [*flags, f"save_dir={save_dir}", f"use_gpu={str(device == 'gpu').lower()}"]
+    folders = [f"save_dir={save_dir}", f"output_eval={save_dir}"]
+    return [*flags, *folders, f"use_gpu={str(device == 'gpu').lower()}"]
 
 
 SEG = Toolkit(

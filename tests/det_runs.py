@@ -95,7 +95,8 @@ class DetRuns:
             dataset = content.setdefault(f"{kind}Dataset", {})
             dataset.update({"dataset_dir": str(self.scenes), "anno_path": f"{split}.json"})
         content["TestDataset"]["anno_path"] = str(self.scenes / "val.json")
-        content.update({"save_dir": str(self.folder / "output"), **fields})
+        content.update({"save_dir": str(self.folder / "output"), "output_eval": str(self.folder)})
+        content.update(fields)
         path = self.folder / name
         path.write_text(yaml.safe_dump(content))
         return path
