@@ -3,7 +3,7 @@
 - `__init__` of every trainer: a block is checked before data and model are built.
 - `train` of every trainer: runs with the hooks its config asks for, registered through the
   trainer's own callback interface.
-- `load_config` and `build_slim_model`: where the block stands; the config before slim builds a
+- loading of configs and `build_slim_model`: where the block stands; the config before slim builds a
   model and merges more into it, such as a teacher's.
 
 Whatever is heavy is imported once a config really has a block.
@@ -15,7 +15,7 @@ import functools
 import inspect
 from typing import Any, Callable, Iterator, Type
 
-from rifle_ext.methods import METHODS, has_block, hooks_for
+from rifle_ext.methods import has_block, hooks_for
 from rifle_ext.patching import rebind
 
 
@@ -36,14 +36,19 @@ def attach_to_toolkit() -> None:
         return
     rebind(
         {
-            workspace.load_config: _noting_source(workspace.load_config),
+            workspace._load_config_with_base: _noting_source(workspace._load_config_with_base),
             slim.build_slim_model: _noting_config(slim.build_slim_model),
         }
     )
     for trainer in (Trainer, *_subclasses(Trainer)):
         _attach_to_trainer(trainer)
+
+    def attach_later(cls: Type, **kwargs: Any) -> None:
+        super(Trainer, cls).__init_subclass__(**kwargs)
+        _attach_to_trainer(cls)
+
     # Trainers that are defined later, such as those of modules not imported yet.
-    Trainer.__init_subclass__ = classmethod(lambda cls, **kwargs: _attach_to_trainer(cls))
+    Trainer.__init_subclass__ = classmethod(attach_later)
 
 
 def source() -> str:
@@ -101,19 +106,13 @@ def _training_with_hooks(train: Callable) -> Callable:
     return train_with_hooks
 
 
-def _noting_source(load_config: Callable) -> Callable:
-    from ppdet.core.workspace import global_config
-
-    def blocks() -> str:
-        return repr({key: global_config[key] for key in METHODS if key in global_config})
-
-    @functools.wraps(load_config)
+def _noting_source(load: Callable) -> Callable:
+    @functools.wraps(load)
     def noting(file_path: str) -> Any:
-        before = blocks()
-        loaded = load_config(file_path)
-        if blocks() != before:
+        content = load(file_path)  # bases first: they come through here, too
+        if has_block(content):
             _Seen.source = str(file_path)
-        return loaded
+        return content
 
     return noting
 

@@ -91,6 +91,7 @@ def _training_run(trainer: Any, source: str) -> TrainingRun:
         save_dir=Path(cfg["save_dir"]) / cfg["filename"],
         rank=rank,
         log=logger.info if rank == 0 else lambda message: None,
+        warn=logger.warning if rank == 0 else lambda message: None,
         forward=lambda: probe.forward(trainer),
         rebuild=lambda: rebuild(config_before(trainer), student),
         start_step=trainer.start_epoch * steps_per_epoch,

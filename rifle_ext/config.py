@@ -164,21 +164,23 @@ def _key_problem(key: str, block: Dict[Any, Any], found: Any) -> str:
 def _initializer_problem(value: object) -> str:
     """Why an initializer is refused: the name, or the first wrong argument of a known one."""
     said = f"{BLOCK_KEY}.weight_initializer = {_show(value)}"
-    name = value.get("type") if isinstance(value, dict) else value
-    if name not in (set(INITIALIZERS) if isinstance(name, str) else ()):
+    if isinstance(value, dict) and "type" not in value:
+        return f"{said}: `type` is missing: name the initializer, as in {{type: Normal, std: 0.01}}"
+    name: object = value.get("type") if isinstance(value, dict) else value
+    if not isinstance(name, str) or name not in INITIALIZERS:
         hint = did_you_mean(name, [*INITIALIZERS, "original"]) if isinstance(name, str) else ""
         return (
             f"{said}: no such initializer{hint} (allowed: null, original, or one of "
             f"{_listed(INITIALIZERS)}, alone or as {{type: name, argument: value}})"
         )
     assert isinstance(value, dict)  # a bare known name is always valid
-    known = INITIALIZERS[str(name)]
+    known = INITIALIZERS[name]
     arguments = [field for field in known.model_fields if field != "type"]
     try:
         known.model_validate(value)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        argument = str(first["loc"][0])
+        argument = str(first["loc"][0]) if first["loc"] else name
         if first["type"] == "extra_forbidden":
             hint = did_you_mean(argument, arguments)
             return f"{said}: {name} has no argument {argument}{hint} (it has {_listed(arguments)})"

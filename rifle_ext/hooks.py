@@ -34,8 +34,8 @@ class TrainingRun:
         Where the run writes its checkpoints.
     rank
         Of this process among all that train together, from 0.
-    log
-        Writes one line at level INFO through the toolkit's logger.
+    log, warn
+        Write one line at level INFO or WARNING through the toolkit's logger; on rank 0 only.
     forward
         Runs the model once in training mode on a training sample and returns its outputs.
     rebuild
@@ -54,6 +54,7 @@ class TrainingRun:
     save_dir: Path
     rank: int
     log: Callable[[str], None]
+    warn: Callable[[str], None]
     forward: Forward
     rebuild: Rebuild
     start_step: int = 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Literal, Optional, Union
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from typing_extensions import Annotated
 
 
@@ -54,6 +54,12 @@ class Uniform(_Initializer):
     type: Literal["Uniform"]
     low: float = -1.0
     high: float = 1.0
+
+    @model_validator(mode="after")
+    def _low_to_high(self) -> Uniform:
+        if self.low > self.high:
+            raise ValueError("low must not be above high")
+        return self
 
 
 class XavierNormal(_Initializer):

@@ -1,4 +1,4 @@
-"""Find the output layers of any model, and select what a `rifle:` block asks for.
+"""Find the output layers of any model.
 
 An output layer's parameters are those that reach an output of the model without passing through
 another mixing layer on the way. Gradients show them: if the inputs of every mixing layer are cut
@@ -9,76 +9,16 @@ mixing layers. No list of models, layer classes or attribute names is needed.
 from __future__ import annotations
 
 import contextlib
-import fnmatch
-from dataclasses import dataclass
-from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterator, List
 
 import paddle
 from paddle import Tensor, nn
 
-from rifle_ext.errors import RifleError, did_you_mean
+from rifle_ext.errors import RifleError
 from rifle_ext.isolation import random_streams_kept
 
 Forward = Callable[[], Any]
 """Runs the model once in training mode and returns its outputs, in any nesting of containers."""
-
-
-@dataclass(frozen=True)
-class Selection:
-    """What a reset touches, by structured name, in the model's order.
-
-    Attributes
-    ----------
-    parameters
-        Trainable parameters.
-    buffers
-        Running statistics; only where whole head modules are reset.
-    """
-
-    parameters: Dict[str, Tensor]
-    buffers: Dict[str, Tensor]
-
-    @property
-    def tensors(self) -> Dict[str, Tensor]:
-        """Parameters, then buffers."""
-        return {**self.parameters, **self.buffers}
-
-    @property
-    def values(self) -> int:
-        """How many numbers a reset writes."""
-        return sum(int(tensor.size) for tensor in self.tensors.values())
-
-    def layers(self, model: nn.Layer) -> Dict[str, nn.Layer]:
-        """The layers that directly own the parameters, by structured name, in the model's order."""
-        owned = {id(parameter) for parameter in self.parameters.values()}
-        return {
-            name: layer
-            for name, layer in model.named_sublayers(include_self=True)
-            if any(id(p) in owned for p in own_parameters(layer).values())
-        }
-
-
-def select(model: nn.Layer, layers: Union[str, Sequence[str]], forward: Forward) -> Selection:
-    """What `layers` of a block stands for in this model.
-
-    Parameters
-    ----------
-    model
-        The model to be trained.
-    layers
-        'auto', 'head', or names or globs over structured names of parameters and sublayers.
-    forward
-        Used for 'auto' and 'head' only.
-
-    Raises
-    ------
-    RifleError
-        If nothing trainable is found, or a name matches nothing.
-    """
-    if isinstance(layers, str):
-        outputs = output_parameters(model, forward)
-        return _head_modules(model, outputs) if layers == "head" else Selection(outputs, {})
-    return Selection(_matching(model, layers), {})
 
 
 def output_parameters(model: nn.Layer, forward: Forward) -> Dict[str, Tensor]:
@@ -92,7 +32,7 @@ def output_parameters(model: nn.Layer, forward: Forward) -> Dict[str, Tensor]:
     RifleError
         If no trainable parameter reaches an output, as in a model that ends in a fixed function.
     """
-    named = _trainable(model)
+    named = trainable_parameters(model)
     with _probing(model):
         outputs = [t for t in _tensors(forward()) if _carries_gradient(t)]
         gradients: List[Any] = [None] * len(named)
@@ -120,7 +60,7 @@ def own_parameters(layer: nn.Layer) -> Dict[str, Tensor]:
     return dict(layer.named_parameters(include_sublayers=False))
 
 
-def _trainable(model: nn.Layer) -> Dict[str, Tensor]:
+def trainable_parameters(model: nn.Layer) -> Dict[str, Tensor]:
     """What training changes: not frozen, and among the parameters the model gives an optimizer.
 
     A distillation model lists its teacher in `named_parameters()` but not in `parameters()`.
@@ -166,8 +106,8 @@ def _probing(model: nn.Layer) -> Iterator[None]:
 
 def _changed_by_forward(model: nn.Layer) -> List[Tensor]:
     """Buffers and running statistics, which Paddle keeps as frozen 1-D parameters."""
-    frozen = [p for p in model.parameters() if p.stop_gradient and len(p.shape) <= 1]
-    return [*frozen, *(buffer for buffer in model.buffers() if buffer is not None)]
+    frozen = [p for _, p in model.named_parameters() if p.stop_gradient and len(p.shape) <= 1]
+    return [*frozen, *(buffer for _, buffer in model.named_buffers() if buffer is not None)]
 
 
 def _mixes(layer: nn.Layer) -> bool:
@@ -242,63 +182,3 @@ def _local_batch_norm() -> Iterator[None]:
         yield
     finally:
         nn.SyncBatchNorm.forward = synchronized
-
-
-def _head_modules(model: nn.Layer, outputs: Dict[str, Tensor]) -> Selection:
-    """Everything in the model's direct children that hold outputs and are no backbone or neck.
-
-    `backbone` and `neck` are the attribute names both toolkits give those parts in every model.
-    """
-    children = {name.split(".")[0] for name in outputs if "." in name}
-    heads = {name for name in children if not name.startswith(("backbone", "neck"))}
-
-    def chosen(named: Any) -> Dict[str, Tensor]:
-        return {name: t for name, t in named if name.split(".")[0] in heads}
-
-    parameters = chosen(_trainable(model).items())
-    own = {name: p for name, p in outputs.items() if name not in parameters}
-    statistics = {**chosen(_batch_norm_statistics(model)), **chosen(model.named_buffers())}
-    return Selection({**parameters, **own}, statistics)
-
-
-def _batch_norm_statistics(model: nn.Layer) -> Iterator[Tuple[str, Tensor]]:
-    """Running means and variances, by structured name."""
-    for name, layer in model.named_sublayers():
-        if isinstance(layer, nn.layer.norm._BatchNormBase):
-            yield f"{name}._mean", layer._mean
-            yield f"{name}._variance", layer._variance
-
-
-def _matching(model: nn.Layer, patterns: Sequence[str]) -> Dict[str, Tensor]:
-    """Trainable parameters that a pattern names, or that lie in a sublayer it names."""
-    parameters, changing = dict(model.named_parameters()), _trainable(model)
-    sublayers = [name for name, _ in model.named_sublayers()]
-    wanted = set()
-    for pattern in patterns:
-        named = set(fnmatch.filter(parameters, pattern))
-        prefixes = tuple(f"{name}." for name in fnmatch.filter(sublayers, pattern))
-        named |= {name for name in parameters if prefixes and name.startswith(prefixes)}
-        if not named & set(changing):
-            raise RifleError(_nothing_matches(pattern, named, parameters, sublayers))
-        wanted |= named
-    return {name: parameter for name, parameter in changing.items() if name in wanted}
-
-
-def _nothing_matches(
-    pattern: str, frozen: set, parameters: Dict[str, Tensor], sublayers: List[str]
-) -> str:
-    said = f'rifle.layers: "{pattern}" matches '
-    if frozen:
-        return f"{said}only frozen parameters ({', '.join(sorted(frozen)[:5])}), which never change"
-    owners = _last_owners(parameters)
-    return (
-        f"{said}no parameter and no sublayer{did_you_mean(pattern, [*sublayers, *parameters])}; "
-        f"top-level sublayers: {', '.join(n for n in sublayers if '.' not in n)}; "
-        f"last layers with parameters: {', '.join(owners)}"
-    )
-
-
-def _last_owners(parameters: Dict[str, Tensor], count: int = 8) -> Tuple[str, ...]:
-    """Names of the last few sublayers that own parameters, where a head usually is."""
-    owners = dict.fromkeys(name.rpartition(".")[0] for name in parameters)
-    return tuple(owner for owner in owners if owner)[-count:]

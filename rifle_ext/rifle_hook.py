@@ -18,10 +18,11 @@ from rifle_ext.errors import RifleError
 from rifle_ext.events import EventLog
 from rifle_ext.head_lr import HeadLearningRate
 from rifle_ext.hooks import Hook, TrainingRun
-from rifle_ext.outputs import Selection, own_parameters, select
+from rifle_ext.outputs import own_parameters
 from rifle_ext.ranks import check_same
 from rifle_ext.reset import digest, reinitialize
 from rifle_ext.schedule import Reset, Schedule, cosine, make_schedule
+from rifle_ext.selection import Selection, select
 
 
 class RifleHook(Hook):
@@ -59,7 +60,7 @@ class RifleHook(Hook):
         self._due = {reset.step: reset for reset in self.schedule.resets}
         self._layers = self.selection.layers(run.model)
         self._head_lr = (
-            HeadLearningRate(self.selection.parameters.values(), run.optimizer)
+            HeadLearningRate(self.selection.parameters.values(), run.optimizer, run.total_steps)
             if self.block.head_lr == "cyclic"
             else None
         )
@@ -75,7 +76,7 @@ class RifleHook(Hook):
         if due is not None:
             self._reset(run, due)
         if self._head_lr is not None:
-            self._head_lr.set(cosine(step, *self.schedule.period(step)))
+            self._head_lr.set(step, cosine(step, *self.schedule.period(step)))
 
     def on_train_end(self, run: TrainingRun) -> None:
         """Give the output layers' learning rate back to the training's schedule."""
@@ -162,8 +163,10 @@ class RifleHook(Hook):
             + (f" after iteration {steps}" if steps else "")
             + f"; {schedule.total_steps} iterations in all, {schedule.steps_per_epoch} an epoch"
         )
+        if not schedule.resets:
+            run.warn("[RIFLE] nothing will be reset in this training")
         if self._zero:
-            run.log(
+            run.warn(
                 f"[RIFLE] fresh {', '.join(self._zero)} are all zero: for one "
                 "step after a reset no gradient passes through them to the backbone; a "
                 "weight_initializer such as XavierNormal, or layers: head, avoids that"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, List, Optional, Tuple
+from typing import TYPE_CHECKING, List, Tuple
 
 from rifle_ext.errors import RifleError
 
@@ -62,10 +62,6 @@ class Schedule:
     resets: Tuple[Reset, ...]
     skipped: Tuple[SkippedReset, ...]
 
-    def due(self, step: int) -> Optional[Reset]:
-        """The reset to do once `step` optimizer steps are done, or None."""
-        return next((reset for reset in self.resets if reset.step == step), None)
-
     def period(self, step: int) -> Tuple[int, int]:
         """First step and end (exclusive) of the period that step number `step` (from 0) is in."""
         starts = [0] + [reset.step for reset in self.resets]
@@ -101,10 +97,11 @@ def make_schedule(block: RifleConfig, total_steps: int, steps_per_epoch: int) ->
     unit = steps_per_epoch if block.re_init_epoch else 1
     interval = block.re_init_epoch or block.re_init_iter
     count = block.max_re_num
-    steps = [
-        i * interval * unit if interval else i * total_steps // (count + 1)
-        for i in range(1, count + 1)
-    ]
+    if interval:
+        steps = [i * interval * unit for i in range(1, count + 1)]
+    else:
+        periods = min(count + 1, total_steps)  # of at least one step each
+        steps = [i * total_steps // periods for i in range(1, count + 1)]
     least = (interval or total_steps // (count + 1)) if block.keep_last is None else block.keep_last
     return _sort_out(steps, total_steps, steps_per_epoch, keep=least * unit)
 
@@ -116,9 +113,7 @@ def _sort_out(steps: List[int], total_steps: int, steps_per_epoch: int, keep: in
     for index, step in enumerate(steps, start=1):
         epoch = max(0, step - 1) // steps_per_epoch + 1
         left = total_steps - step
-        if step < 1 or (resets and step <= resets[-1].step):
-            why = f"a training of {total_steps} iterations is too short for {len(steps)} resets"
-        elif left <= 0:
+        if left <= 0:
             why = f"the training ends at iteration {total_steps}"
         elif left < keep:
             why = f"it would leave {left} iterations of the {keep} that keep_last asks for"

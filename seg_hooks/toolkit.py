@@ -16,6 +16,8 @@ import inspect
 import weakref
 from typing import Any, Callable, List, MutableMapping, Optional
 
+import yaml
+
 from rifle_ext.methods import METHODS, has_block, hooks_for
 from rifle_ext.patching import rebind
 
@@ -60,8 +62,8 @@ def _checking_blocks(init: Callable) -> Callable:
         init(self, path, *args, **kwargs)
         if has_block(self.dic):
             self._rifle_ext_path = str(path)
-            hooks_for(self.dic, self._rifle_ext_path)
-            _configs_with_blocks.add(self)
+            if hooks_for(self.dic, self._rifle_ext_path):
+                _configs_with_blocks.add(self)
 
     return __init__
 
@@ -78,20 +80,32 @@ def _merging_blocks(merge: Callable) -> Callable:
 
 
 def _updating_blocks(update: Callable) -> Callable:
-    """`--opts rifle.max_re_num=2` where the config's block has no keys."""
+    """`--opts rifle.max_re_num=2`, with values as in YAML, whatever the config's block holds."""
 
     @functools.wraps(update)
     def update_config_dict(dic: dict, *args: Any, **kwargs: Any) -> dict:
-        opts: List[str] = (
-            inspect.signature(update).bind(dic, *args, **kwargs).arguments.get("opts") or []
-        )
-        for key in METHODS:
-            short = key in dic and not isinstance(dic[key], dict)
-            if short and any(str(option).startswith(f"{key}.") for option in opts):
-                dic = {**dic, key: {}}
-        return update(dic, *args, **kwargs)
+        given = inspect.signature(update).bind(dic, *args, **kwargs)
+        opts: List[str] = list(given.arguments.get("opts") or [])
+        ours = [option for option in opts if option.split("=")[0].split(".")[0] in METHODS]
+        if ours:
+            given.arguments["dic"] = functools.reduce(_with_option, ours, dic)
+            given.arguments["opts"] = [option for option in opts if option not in ours]
+        return update(*given.args, **given.kwargs)
 
     return update_config_dict
+
+
+def _with_option(dic: dict, option: str) -> dict:
+    """A copy of a config with ``a.b=value`` set, the mappings on the way made where needed."""
+    path, _, value = option.partition("=")
+    changed = dict(dic)
+    parts, owner = path.split("."), changed
+    for part in parts[:-1]:
+        below = owner.get(part)
+        owner[part] = dict(below) if isinstance(below, dict) else {}
+        owner = owner[part]
+    owner[parts[-1]] = yaml.safe_load(value)
+    return changed
 
 
 def _remembering_config(build: Callable) -> Callable:
@@ -113,7 +127,7 @@ def _train_with_hooks(train: Callable) -> Callable:
         arguments.apply_defaults()
         config = config_of(arguments.arguments["model"])
         if config is None:
-            if _configs_with_blocks:
+            if arguments.arguments["model"] not in _config_of_model and _configs_with_blocks:
                 _say_not_active(inspect.getmodule(train))
             return train(*args, **kwargs)
         from seg_hooks.training import run_with_hooks

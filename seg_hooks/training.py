@@ -79,6 +79,7 @@ def _training_run(loop: ModuleType, given: Dict[str, Any], config: Any, source: 
         save_dir=Path(given["save_dir"]),
         rank=rank,
         log=logger.info if rank == 0 else lambda message: None,
+        warn=logger.warning if rank == 0 else lambda message: None,
         forward=lambda: _forward(given["model"], given["train_dataset"]),
         rebuild=lambda: rebuild(config),
     )

@@ -87,7 +87,11 @@ def test_an_initializer_by_name_alone_is_the_one_with_its_defaults():
             "no such initializer; did you mean XavierNormal? (allowed: null, original, or one of",
         ),
         ({"weight_initializer": "os.system"}, 'rifle.weight_initializer = "os.system": no such'),
-        ({"weight_initializer": {"std": 1}}, "no such initializer (allowed: "),
+        ({"weight_initializer": {"std": 1}}, "`type` is missing: name the initializer, as in"),
+        (
+            {"weight_initializer": {"type": "Uniform", "low": 2}},
+            "Uniform: Value error, low must not be above high",
+        ),
         ({"weight_initializer": 3}, "rifle.weight_initializer = 3: no such initializer"),
         (
             {"weight_initializer": {"type": "Normal", "sdt": 1}},

@@ -54,6 +54,25 @@ def test_outputs_are_found_and_train_again(det, family):
     assert all(np.isfinite(before.values[3][name]).all() for name in found)
 
 
+@pytest.mark.parametrize("family", ["faster_rcnn", "ppyoloe_plus"])
+def test_whole_heads(det, family):
+    path = det.config(
+        f"{family}.yml",
+        ready=family,
+        epoch=1,
+        snapshot_epoch=9,
+        rifle={"re_init_iter": 1, "max_re_num": 1, "layers": "head"},
+    )
+    _, before, after = det.train(path)
+    (reset,) = events(det, path, "reset")
+    heads = {"faster_rcnn": ("rpn_head.", "bbox_head."), "ppyoloe_plus": ("yolo_head.",)}[family]
+    assert all(name.startswith(heads) for name in reset["parameters"])
+    changed = {n for n in after.values[1] if (before.values[1][n] != after.values[1][n]).any()}
+    assert changed <= set(reset["parameters"])
+    hidden = {"faster_rcnn": "bbox_head.head.fc6.weight", "ppyoloe_plus": "yolo_head.stem_cls.0"}
+    assert any(name.startswith(hidden[family]) for name in changed)
+
+
 def test_every_ready_config_has_a_block_and_says_what_its_outputs_are():
     paths = sorted((ROOT / "configs/det").glob("*.yml"))
     assert len(paths) >= 11

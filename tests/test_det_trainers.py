@@ -164,7 +164,12 @@ def test_distillation_resets_the_student_alone(det):
         )
     )
     path = det.config("student.yml", ready="yolov3", rifle={"re_init_iter": 1, "max_re_num": 1})
-    trainer, before, after = det.train(path, slim=slim, options={"epoch": 1})
+    built = {}
+
+    def note(trainer):
+        built.update((n, p.numpy()) for n, p in trainer.model.named_parameters())
+
+    trainer, before, after = det.train(path, slim=slim, options={"epoch": 1}, prepare=note)
     out = det.folder / "output" / "slim"
     lines = (out / "rifle_events.jsonl").read_text().splitlines()
     (reset,) = [e for e in map(json.loads, lines) if e["event"] == "reset"]
@@ -174,6 +179,7 @@ def test_distillation_resets_the_student_alone(det):
     for name, value in after.values[1].items():
         reset_now = name in reset["parameters"]
         assert reset_now == bool((before.values[1][name] != value).any()), name
-    teacher = [n for n in after.values[1] if n.startswith("teacher_model.")]
+    teacher = {n: v for n, v in after.values[0].items() if n.startswith("teacher_model.")}
     assert teacher
+    assert same(teacher, {n: built[n] for n in teacher})
     assert type(trainer.model).__name__ == "DistillModel"

@@ -11,7 +11,8 @@ from paddle import nn
 from paddleseg.cvlibs import Config, SegBuilder
 
 from rifle_ext.errors import RifleError
-from rifle_ext.outputs import output_parameters, select
+from rifle_ext.outputs import output_parameters
+from rifle_ext.selection import select
 
 X = np.random.RandomState(0).rand(2, 3, 64, 64).astype("float32")
 
@@ -204,6 +205,32 @@ def test_a_name_that_matches_frozen_parameters_only_is_refused():
         parameter.stop_gradient = True
     with pytest.raises(RifleError, match="only frozen parameters"):
         select(model, ["backbone"], lambda: None)
+
+
+def test_head_modules_hold_no_backbone_and_no_neck():
+    inner = model_of(
+        lambda s, x: s.head(s.neck(s.backbone(x))),
+        neck=conv(4, 4),
+        head=nn.Sequential(conv(4, 4), nn.BatchNorm2D(4), conv(4, 2)),
+    )
+    for parameter in inner.backbone.parameters():
+        parameter.stop_gradient = True
+
+    class Wrapping(nn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.detector, self.reid = inner, nn.Sequential(conv(2, 3), conv(3, 2))
+            self.register_buffer("unsaved", paddle.ones([2]), persistable=False)
+            self.reid.register_buffer("anchors", paddle.ones([2]), persistable=False)
+
+        def forward(self, x):
+            return self.reid(self.detector(x).detach()), self.detector(x)
+
+    model = Wrapping()
+    chosen = select(model, "head", lambda: model(paddle.to_tensor(X)))
+    owners = {name.rpartition(".")[0] for name in chosen.parameters}
+    assert owners == {"detector.head.0", "detector.head.1", "detector.head.2", "reid.0", "reid.1"}
+    assert list(chosen.buffers) == ["detector.head.1._mean", "detector.head.1._variance"]
 
 
 EXPECTED = {

@@ -59,8 +59,9 @@ def test_no_reset_at_the_very_end():
 def test_a_training_shorter_than_its_periods():
     plan = make_schedule(parse_block({}), 2, 1)
     assert [reset.step for reset in plan.resets] == [1]
-    assert len(plan.skipped) == 2
-    assert "too short for 3 resets" in plan.skipped[0].why
+    assert plan.resets[0].index == 1
+    assert [s.why for s in plan.skipped] == ["the training ends at iteration 2"] * 2
+    assert make_schedule(parse_block({}), 1, 1).resets == ()
 
 
 @pytest.mark.parametrize(("total", "per_epoch"), [(0, 1), (10, 0)])
@@ -102,9 +103,8 @@ def test_epochs_and_as_many_iterations_are_the_same_schedule(interval, per_epoch
     assert by_epoch == by_iter
 
 
-def test_due_and_period():
+def test_periods():
     plan = make_schedule(parse_block({"re_init_iter": 4, "max_re_num": 2}), 12, 2)
-    assert [plan.due(step).index if plan.due(step) else None for step in (3, 4, 8)] == [None, 1, 2]
     assert [plan.period(step) for step in (0, 3, 4, 11)] == [(0, 4), (0, 4), (4, 8), (8, 12)]
 
 

@@ -135,13 +135,20 @@ def test_a_run_that_cannot_work_is_refused_before_anything_is_written(seg, field
     assert not seg.out.exists()
 
 
-@pytest.mark.parametrize("short", [None, True, {}])
-def test_short_forms_of_the_block_take_options_like_any_key(seg, short):
+@pytest.mark.parametrize("block", ["none", None, True, False, {}, {"max_re_num": 9}])
+def test_options_of_the_command_line_set_the_block(seg, block):
     from paddleseg.cvlibs import Config
 
-    path = seg.config(rifle=short)
-    assert Config(str(path), opts=["rifle.max_re_num=2"]).dic["rifle"] == {"max_re_num": 2}
-    assert Config(str(path)).dic["rifle"] == short
+    path = str(seg.config() if block == "none" else seg.config(rifle=block))
+    assert Config(path, opts=["rifle.max_re_num=2"]).dic["rifle"] == {"max_re_num": 2}
+    assert Config(path, opts=["rifle=false"]).dic["rifle"] is False
+    assert Config(path, opts=["rifle=true", "iters=3"]).dic["iters"] == 3
+    nested = ["rifle.weight_initializer.type=Normal", "rifle.weight_initializer.std=0.1"]
+    given = Config(path, opts=nested).dic["rifle"]["weight_initializer"]
+    assert given == {"type": "Normal", "std": 0.1}
+    listed = Config(path, opts=["rifle.layers=[head.3, aux]"]).dic["rifle"]["layers"]
+    assert listed == ["head.3", "aux"]
+    assert Config(path).dic.get("rifle", "none") == block
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,144 @@
+"""What of a model a `rifle:` block's `layers` stands for."""
+
+from __future__ import annotations
+
+import fnmatch
+from dataclasses import dataclass
+from typing import Dict, Iterable, Iterator, List, Sequence, Tuple, Union
+
+from paddle import Tensor, nn
+
+from rifle_ext.errors import RifleError, did_you_mean
+from rifle_ext.outputs import Forward, output_parameters, own_parameters, trainable_parameters
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a reset touches, by structured name, in the model's order.
+
+    Attributes
+    ----------
+    parameters
+        Trainable parameters.
+    buffers
+        Running statistics; only where whole head modules are reset.
+    """
+
+    parameters: Dict[str, Tensor]
+    buffers: Dict[str, Tensor]
+
+    @property
+    def tensors(self) -> Dict[str, Tensor]:
+        """Parameters, then buffers."""
+        return {**self.parameters, **self.buffers}
+
+    @property
+    def values(self) -> int:
+        """How many numbers a reset writes."""
+        return sum(int(tensor.size) for tensor in self.tensors.values())
+
+    def layers(self, model: nn.Layer) -> Dict[str, nn.Layer]:
+        """The layers that directly own the parameters, by structured name, in the model's order."""
+        owned = {id(parameter) for parameter in self.parameters.values()}
+        return {
+            name: layer
+            for name, layer in model.named_sublayers(include_self=True)
+            if any(id(p) in owned for p in own_parameters(layer).values())
+        }
+
+
+def select(model: nn.Layer, layers: Union[str, Sequence[str]], forward: Forward) -> Selection:
+    """What `layers` of a block stands for in this model.
+
+    Parameters
+    ----------
+    model
+        The model to be trained.
+    layers
+        'auto', 'head', or names or globs over structured names of parameters and sublayers.
+    forward
+        Used for 'auto' and 'head' only.
+
+    Raises
+    ------
+    RifleError
+        If nothing trainable is found, or a name matches nothing.
+    """
+    if isinstance(layers, str):
+        outputs = output_parameters(model, forward)
+        return _head_modules(model, outputs) if layers == "head" else Selection(outputs, {})
+    return Selection(_matching(model, layers), {})
+
+
+def _head_modules(model: nn.Layer, outputs: Dict[str, Tensor]) -> Selection:
+    """Everything in the modules that hold outputs and no backbone or neck.
+
+    `backbone` and `neck` are the attribute names both toolkits give those parts in every model. A
+    module that holds one of them, such as the student of a distillation model, is no head itself.
+    """
+    trainable = trainable_parameters(model)
+    everything = [name for name, _ in model.named_parameters()]
+    heads = {_head_of(name, everything) for name in outputs}
+
+    def chosen(named: Iterable[Tuple[str, Tensor]]) -> Dict[str, Tensor]:
+        return {n: t for n, t in named if any(n == h or n.startswith(f"{h}.") for h in heads)}
+
+    saved = set(model.state_dict())
+    buffers = chosen((name, buffer) for name, buffer in model.named_buffers() if name in saved)
+    return Selection(
+        chosen(trainable.items()), {**chosen(_batch_norm_statistics(model)), **buffers}
+    )
+
+
+def _head_of(output: str, names: Iterable[str]) -> str:
+    """The outermost module around an output that holds no backbone or neck; at least itself."""
+    parts = output.split(".")
+    for depth in range(1, len(parts)):
+        module = ".".join(parts[:depth])
+        inside = [name.split(".") for name in names if name.startswith(f"{module}.")]
+        if not any(part.startswith(("backbone", "neck")) for path in inside for part in path):
+            return module
+    return output
+
+
+def _batch_norm_statistics(model: nn.Layer) -> Iterator[Tuple[str, Tensor]]:
+    """Running means and variances, which Paddle keeps as frozen parameters, by structured name."""
+    for name, layer in model.named_sublayers():
+        if isinstance(layer, nn.layer.norm._BatchNormBase):
+            yield f"{name}._mean", layer._mean
+            yield f"{name}._variance", layer._variance
+
+
+def _matching(model: nn.Layer, patterns: Sequence[str]) -> Dict[str, Tensor]:
+    """Trainable parameters that a pattern names, or that lie in a sublayer it names."""
+    parameters, changing = dict(model.named_parameters()), trainable_parameters(model)
+    sublayers = [name for name, _ in model.named_sublayers()]
+    wanted = set()
+    for pattern in patterns:
+        named = set(fnmatch.filter(parameters, pattern))
+        prefixes = tuple(f"{name}." for name in fnmatch.filter(sublayers, pattern))
+        named |= {name for name in parameters if prefixes and name.startswith(prefixes)}
+        if not named & set(changing):
+            raise RifleError(_nothing_matches(pattern, named, parameters, sublayers))
+        wanted |= named
+    return {name: parameter for name, parameter in changing.items() if name in wanted}
+
+
+def _nothing_matches(
+    pattern: str, frozen: set, parameters: Dict[str, Tensor], sublayers: List[str]
+) -> str:
+    said = f'rifle.layers: "{pattern}" matches '
+    if frozen:
+        return f"{said}only frozen parameters ({', '.join(sorted(frozen)[:5])}), which never change"
+    owners = _last_owners(parameters)
+    return (
+        f"{said}no parameter and no sublayer{did_you_mean(pattern, [*sublayers, *parameters])}; "
+        f"top-level sublayers: {', '.join(n for n in sublayers if '.' not in n)}; "
+        f"last layers with parameters: {', '.join(owners)}"
+    )
+
+
+def _last_owners(parameters: Dict[str, Tensor], count: int = 8) -> Tuple[str, ...]:
+    """Names of the last few sublayers that own parameters, where a head usually is."""
+    owners = dict.fromkeys(name.rpartition(".")[0] for name in parameters)
+    return tuple(owner for owner in owners if owner)[-count:]
