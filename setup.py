@@ -64,8 +64,9 @@ setup(
     package_data={name: ["py.typed"] for name in ("rifle_ext", "seg_hooks", "det_hooks")},
     install_requires=["numpy", "pydantic>=2.5", "typing_extensions>=4.6"],
     extras_require={
-        "cpu": ["paddlepaddle>=2.6"],
-        "gpu": ["paddlepaddle-gpu>=2.6"],
+        # The released toolkits fail on paddle 3; newer protobufs break paddle.distributed.fleet.
+        "cpu": ["paddlepaddle>=2.6,<3", "protobuf==3.20.3"],
+        "gpu": ["paddlepaddle-gpu>=2.6,<3", "protobuf==3.20.3"],
         "seg": ["paddleseg>=2.8"],
         "det": ["paddledet>=2.6"],
         "test": ["pytest>=7", "pytest-timeout", "hypothesis>=6", "scikit-learn", "ruff", "mypy"],

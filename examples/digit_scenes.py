@@ -60,7 +60,7 @@ class TaskSpec:
     n_val: int
     size: int
     seed: int
-    version: int = 1
+    version: int = 2
 
     def __post_init__(self) -> None:
         if self.task not in DIGITS:
@@ -225,6 +225,21 @@ def make_scenes(spec: TaskSpec, split: str) -> Iterator[Scene]:
         yield scene
 
 
+def polygons(mask: np.ndarray, class_id: int, box: Box) -> list[list[int]]:
+    """Outlines of a digit as COCO polygons ``[x1, y1, x2, y2, ...]``, in pixels of the scene."""
+    here = np.s_[box.top : box.top + box.height, box.left : box.left + box.width]
+    digit = (mask[here] == class_id).astype(np.uint8)
+    found = cv2.findContours(digit, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[-2]
+    outlines = [(contour.reshape(-1, 2) + (box.left, box.top)) for contour in found]
+    return [outline.flatten().tolist() for outline in outlines if len(outline) >= 3]
+
+
+def rotated_box(outlines: list[list[int]]) -> list[float]:
+    """Corners of the smallest rotated rectangle around polygons, ``[x1, y1, ..., x4, y4]``."""
+    points = np.array([point for outline in outlines for point in outline], np.float32)
+    return cv2.boxPoints(cv2.minAreaRect(points.reshape(-1, 2))).flatten().tolist()
+
+
 def write_split(folder: Path, spec: TaskSpec, split: str) -> None:
     """Write the images, the masks, the list file and the COCO file of a split."""
     for name in ("images", "masks"):
@@ -243,10 +258,14 @@ def write_split(folder: Path, spec: TaskSpec, split: str) -> None:
         coco["images"].append({"id": number, "file_name": f"{name}.jpg", **extent})
         for class_id, box in scene.boxes:
             ids = {"id": len(coco["annotations"]) + 1, "image_id": number, "category_id": class_id}
-            area = box.width * box.height
-            coco["annotations"].append({**ids, "bbox": box, "area": area, "iscrowd": 0})
+            found = {"bbox": box, "area": box.width * box.height, "iscrowd": 0}
+            outlines = polygons(scene.mask, class_id, box)
+            coco["annotations"].append({**ids, **found, "segmentation": outlines})
     (folder / f"{split}.txt").write_text("".join(lines))
     (folder / f"{split}.json").write_text(json.dumps(coco))
+    for annotation in coco["annotations"]:
+        annotation["segmentation"] = [rotated_box(annotation["segmentation"])]
+    (folder / f"{split}_rotated.json").write_text(json.dumps(coco))
 
 
 def write_task(root: Path, task: str, n_train: int, n_val: int, size: int, seed: int) -> Path:

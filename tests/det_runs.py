@@ -93,7 +93,8 @@ class DetRuns:
             content.update({"epoch": 2, "snapshot_epoch": 1, "use_gpu": False})
         for kind, split in (("Train", "train"), ("Eval", "val"), ("Test", "val")):
             dataset = content.setdefault(f"{kind}Dataset", {})
-            dataset.update({"dataset_dir": str(self.scenes), "anno_path": f"{split}.json"})
+            kept = {"fcosr": "_rotated"}.get(ready, "")
+            dataset.update({"dataset_dir": str(self.scenes), "anno_path": f"{split}{kept}.json"})
         content["TestDataset"]["anno_path"] = str(self.scenes / "val.json")
         content.update({"save_dir": str(self.folder / "output"), "output_eval": str(self.folder)})
         content.update(fields)

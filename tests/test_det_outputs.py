@@ -29,6 +29,25 @@ EXPECTED = {
         "bbox_head.bbox_delta",
     ),
     "detr": ("detr_head.score_head", "detr_head.bbox_head."),
+    "solov2": (
+        "solov2_head.bbox_head.solo_kernel",
+        "solov2_head.bbox_head.solo_cate",
+        "mask_head.mask_feat_head.conv_pred.",
+    ),
+    "mask_rcnn": (
+        "rpn_head.rpn_rois_score",
+        "rpn_head.rpn_rois_delta",
+        "bbox_head.bbox_score",
+        "bbox_head.bbox_delta",
+        "mask_head.mask_fcn_logits",
+    ),
+    "fcosr": (
+        "yolo_head.pred_cls",
+        "yolo_head.pred_xy",
+        "yolo_head.pred_wh",
+        "yolo_head.pred_angle",
+        "yolo_head.scales.",
+    ),
 }
 
 
@@ -81,3 +100,32 @@ def test_every_ready_config_has_a_block_and_says_what_its_outputs_are():
         assert "rifle" in yaml.safe_load(text), path
         assert text.startswith("# "), path
         json.dumps(yaml.safe_load(text)["rifle"])
+
+
+def test_keypoint_model():
+    """Its data is not in the example scenes: found and redrawn with made-up heat maps."""
+    import paddle
+    from det_runs import workspace_kept
+    from ppdet.core.workspace import create, load_config
+
+    from det_hooks.rebuild import rebuild
+    from det_hooks.workspace import Snapshot
+    from rifle_ext import fresh
+    from rifle_ext.selection import select
+
+    with workspace_kept():
+        load_config(str(ROOT / "configs/det/keypoint_tinypose.yml"))
+        before = Snapshot()
+        model = create("TopDownHRNet")
+        batch = {
+            "image": paddle.rand([2, 3, 128, 96]),
+            "target": paddle.rand([2, 17, 32, 24]),
+            "target_weight": paddle.ones([2, 17, 1]),
+        }
+        found = select(model, "auto", lambda: model(batch))
+        assert list(found.parameters) == ["final_conv.weight", "final_conv.bias"]
+        values = fresh.from_rebuild(lambda: rebuild(before, False), found.tensors, 0, 1)
+        built = [create("TopDownHRNet").final_conv for _ in range(5)]
+    stds = [layer.weight.numpy().std() for layer in built]
+    assert values["final_conv.weight"].numpy().std() == pytest.approx(np.mean(stds), rel=0.2)
+    assert np.array_equal(values["final_conv.bias"].numpy(), built[0].bias.numpy())

@@ -47,7 +47,7 @@ def test_the_same_arguments_write_the_same_bytes(tmp_path):
     first = content(ds.write_task(tmp_path / "a", "target", 4, 3, 64, 5))
     again = content(ds.write_task(tmp_path / "b", "target", 4, 3, 64, 5))
     assert first == again
-    assert len(first) == 2 * (4 + 3) + 5
+    assert len(first) == 2 * (4 + 3) + 7
 
 
 def test_another_seed_writes_other_scenes(tmp_path):
@@ -217,3 +217,28 @@ def test_the_command_line_writes_both_tasks(tmp_path):
         assert run.stdout.count(expected) == 2
     for task in ("source", "target"):
         assert len(list((tmp_path / "scenes" / task / "images").iterdir())) == 5
+
+
+def test_polygons_outline_the_pixels_of_the_digit(folder, split):
+    from pycocotools.coco import COCO
+
+    coco = COCO(str(folder / f"{split}.json"))
+    rotated = json.loads((folder / f"{split}_rotated.json").read_text())
+    for annotation, other in zip(coco.dataset["annotations"], rotated["annotations"]):
+        name = coco.loadImgs(annotation["image_id"])[0]["file_name"].replace(".jpg", ".png")
+        mask = cv2.imread(str(folder / "masks" / name), cv2.IMREAD_UNCHANGED)
+        x, y, width, height = annotation["bbox"]
+        digit = np.zeros_like(mask)
+        inside = np.s_[y : y + height, x : x + width]
+        digit[inside] = mask[inside] == annotation["category_id"]
+        outline = coco.annToMask(annotation)
+        # An outline fills the holes of a digit and cuts half a pixel off its rim.
+        grown = cv2.dilate(outline, np.ones((3, 3), np.uint8))
+        assert (digit <= grown).all()
+        assert {k: v for k, v in other.items() if k != "segmentation"} == {
+            k: v for k, v in annotation.items() if k != "segmentation"
+        }
+        (corners,) = other["segmentation"]
+        assert len(corners) == 8
+        area = cv2.contourArea(np.float32(corners).reshape(4, 2))
+        assert digit.sum() * 0.5 <= area <= (width + 1) * (height + 1) * 1.01
