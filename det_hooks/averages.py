@@ -6,9 +6,9 @@ import math
 from typing import Any, Mapping
 
 import paddle
-from paddle import Tensor, nn
+from paddle import Tensor
 
-from rifle_ext.reset import Shadow, write
+from rifle_ext.reset import Shadow, write_model
 
 
 def shadow_of(ema: Any) -> Shadow:
@@ -21,13 +21,8 @@ def shadow_of(ema: Any) -> Shadow:
         semi-supervised training.
     """
     if hasattr(ema, "model"):
-        return lambda values: _restart_model(getattr(ema.model, "_layers", ema.model), values)
+        return lambda values: write_model(getattr(ema.model, "_layers", ema.model), values)
     return lambda values: _restart_state(ema, values)
-
-
-def _restart_model(model: nn.Layer, values: Mapping[str, Tensor]) -> None:
-    named = {**dict(model.named_buffers()), **dict(model.named_parameters())}
-    write({name: named[name] for name in values}, values)
 
 
 @paddle.no_grad()

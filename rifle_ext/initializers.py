@@ -126,17 +126,4 @@ InitializerSpec = Annotated[
 ]
 """An initializer by name, or a mapping with `type` and arguments."""
 
-INITIALIZERS: Dict[str, Any] = {
-    cls.__name__: cls
-    for cls in (
-        Constant,
-        Normal,
-        TruncatedNormal,
-        Uniform,
-        XavierNormal,
-        XavierUniform,
-        KaimingNormal,
-        KaimingUniform,
-        Orthogonal,
-    )
-}
+INITIALIZERS: Dict[str, Any] = {cls.__name__: cls for cls in _Initializer.__subclasses__()}

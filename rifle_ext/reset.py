@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, Iterable, Mapping, Optional
 
 import numpy as np
 import paddle
-from paddle import Tensor
+from paddle import Tensor, nn
 from paddle.optimizer import Optimizer
 
 Shadow = Callable[[Mapping[str, Tensor]], None]
@@ -25,6 +25,12 @@ def write(tensors: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
     """Copy `values` into `tensors` of the same names, shapes and any float dtype, in place."""
     for name, tensor in tensors.items():
         tensor.set_value(values[name].astype(tensor.dtype))
+
+
+def write_model(model: nn.Layer, values: Mapping[str, Tensor]) -> None:
+    """Copy `values` into the parameters and buffers of a model that have their names, in place."""
+    named = {**dict(model.named_buffers()), **dict(model.named_parameters())}
+    write({name: named[name] for name in values}, values)
 
 
 def digest(values: Mapping[str, Tensor]) -> str:

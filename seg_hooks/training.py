@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from pathlib import Path
 from types import ModuleType
@@ -9,13 +10,13 @@ from typing import Any, Callable, Dict, List
 
 import numpy as np
 import paddle
-from paddle import Tensor, nn
+from paddle import nn
 
 from rifle_ext.errors import RifleError
 from rifle_ext.hooks import Hook, TrainingRun
 from rifle_ext.methods import hooks_for
 from rifle_ext.patching import replaced
-from rifle_ext.reset import Shadow, write
+from rifle_ext.reset import write_model
 from seg_hooks.rebuild import rebuild
 
 
@@ -137,19 +138,7 @@ def _noting_start(resume: Callable, run: TrainingRun) -> Callable:
 def _noting_average(init_ema_params: Callable, run: TrainingRun) -> Callable:
     def noting(ema_model: nn.Layer, model: nn.Layer) -> None:
         init_ema_params(ema_model, model)
-        run.shadows.append(_shadow(ema_model))
+        # PaddleSeg's average is a second model (paddleseg/utils/ema.py).
+        run.shadows.append(functools.partial(write_model, ema_model))
 
     return noting
-
-
-def _shadow(ema_model: nn.Layer) -> Shadow:
-    """PaddleSeg's average is a second model (paddleseg/utils/ema.py); its head restarts fresh."""
-
-    def restart(values: Any) -> None:
-        named: Dict[str, Tensor] = {
-            **dict(ema_model.named_buffers()),
-            **dict(ema_model.named_parameters()),
-        }
-        write({name: named[name] for name in values}, values)
-
-    return restart
