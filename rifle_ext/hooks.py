@@ -42,7 +42,7 @@ class TrainingRun:
         Builds the model again from its config, without pretrained weights.
     start_step
         Optimizer steps done before this process began: not 0 after a resume. Known from the first
-        step on.
+        step on; when training begins it is not 0 only if the checkpoint is loaded already.
     shadows
         The averages of the weights that the trainer keeps. Known from the first step on.
     """

@@ -51,6 +51,7 @@ class RifleHook(Hook):
             If the plan cannot be made for this model and training.
         """
         try:
+            self._refuse_lost_originals(run)
             self.schedule = make_schedule(self.block, run.total_steps, run.steps_per_epoch)
             self.selection = select(run.model, self.block.layers, run.forward)
             self._original = {n: t.clone().detach() for n, t in self._kept_originals().items()}
@@ -82,6 +83,13 @@ class RifleHook(Hook):
         """Give the output layers' learning rate back to the training's schedule."""
         if self._head_lr is not None:
             self._head_lr.restore()
+
+    def _refuse_lost_originals(self, run: TrainingRun) -> None:
+        if self.block.weight_initializer == "original" and run.start_step > 0:
+            raise RifleError(
+                "rifle.weight_initializer: original cannot go on after a resume here: the trainer "
+                "has loaded the checkpoint over the values the training started with"
+            )
 
     def _kept_originals(self) -> Dict[str, Tensor]:
         return self.selection.tensors if self.block.weight_initializer == "original" else {}

@@ -201,6 +201,17 @@ def test_head_learning_rate_is_cyclic_over_a_schedule_that_holds_its_warm_up(det
         assert after.rates[step]["backbone.stem.conv1.conv.weight"] == after.rate[step]
 
 
+def test_original_values_are_restored_and_lost_by_a_resume(det):
+    from rifle_ext import RifleError
+
+    block = {"re_init_iter": 6, "max_re_num": 1, "weight_initializer": "original"}
+    path = det.config(rifle=block)
+    _, before, after = det.train(path)
+    assert same(pick(after.values[6]), pick(before.values[0]))
+    with pytest.raises(RifleError, match="original cannot go on after a resume"):
+        det.train(path, resume=det.out(path) / "0")
+
+
 def test_options_override_the_block(det):
     path = det.config(rifle=None, epoch=2)
     det.train(path, options={"rifle": {"re_init_iter": 3, "max_re_num": 1}})
