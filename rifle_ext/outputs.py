@@ -15,7 +15,7 @@ import paddle
 from paddle import Tensor, nn
 
 from rifle_ext.errors import RifleError
-from rifle_ext.isolation import random_streams_kept
+from rifle_ext.isolation import own_random_streams
 
 Forward = Callable[[], Any]
 """Runs the model once in training mode and returns its outputs, in any nesting of containers."""
@@ -89,7 +89,7 @@ def _probing(model: nn.Layer) -> Iterator[None]:
     modes = [(layer, layer.training) for layer in model.sublayers(include_self=True)]
     mixing = [layer for layer in model.sublayers(include_self=True) if _mixes(layer)]
     with contextlib.ExitStack() as stack:
-        stack.enter_context(random_streams_kept())
+        stack.enter_context(own_random_streams())
         stack.enter_context(_local_batch_norm())
         stack.enter_context(paddle.enable_grad())
         for layer in mixing:
