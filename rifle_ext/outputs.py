@@ -1,31 +1,37 @@
 """Find the output layers of any model.
 
 An output layer's parameters are those that reach an output of the model without passing through
-another mixing layer on the way. Gradients show them: if the inputs of every mixing layer are cut
-off from what made them, the parameters that still receive a gradient are exactly those of the last
-mixing layers. No list of models, layer classes or attribute names is needed.
+another mixing operation on the way. One forward pass shows them, in the graph that Paddle keeps for
+the backward pass (`rifle_ext.graph`). No list of models, layer classes or attribute names is
+needed.
 """
 
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any, Callable, Dict, Iterator, List, Set
 
 import paddle
 from paddle import Tensor, nn
 
 from rifle_ext.errors import RifleError
+from rifle_ext.graph import Graph
+from rifle_ext.heads import head_of
 from rifle_ext.isolation import own_random_streams
 
 Forward = Callable[[], Any]
-"""Runs the model once in training mode and returns its outputs, in any nesting of containers."""
+"""Runs the model once in training mode; returns its outputs or losses in any nesting."""
 
 
 def output_parameters(model: nn.Layer, forward: Forward) -> Dict[str, Tensor]:
     """The trainable parameters of the model's output layers, by structured name.
 
-    Costs one forward pass and the backward pass of the output layers. Weights, gradients, buffers,
-    mode and random streams are afterwards as they were before.
+    Costs one forward pass. Weights, gradients, buffers, mode and random streams are afterwards as
+    they were before.
+
+    Where the forward pass gives losses (single values), what of the outputs reaches them depends on
+    the batch: a loss of boxes is often left out where nothing is found. So layers count, too, whose
+    results no other mixing operation uses, in the modules that hold the outputs found.
 
     Raises
     ------
@@ -33,23 +39,32 @@ def output_parameters(model: nn.Layer, forward: Forward) -> Dict[str, Tensor]:
         If no trainable parameter reaches an output, as in a model that ends in a fixed function.
     """
     named = trainable_parameters(model)
-    with _probing(model):
-        outputs = [t for t in _tensors(forward()) if _carries_gradient(t)]
-        gradients: List[Any] = [None] * len(named)
-        if outputs and named:
-            total = paddle.add_n([t.astype("float32").sum() for t in outputs])
-            gradients = paddle.grad(total, list(named.values()), allow_unused=True)
-    found = {
-        name: parameter
-        for (name, parameter), gradient in zip(named.items(), gradients)
-        if gradient is not None
-    }
+    with _probing(model), _recording(model) as made:
+        outputs = [tensor for tensor in tensors_in(forward()) if _carries_gradient(tensor)]
+        graph = Graph([*made, *outputs], named)
+        losses = all(tensor.size == 1 for tensor in outputs)
+        found = graph.from_tensors(outputs, losses).parameters
+        if losses:
+            found |= _without_luck(graph, made, found, list(named))
     if not found:
         raise RifleError(
             f"rifle.layers: the outputs of {type(model).__name__} come from no trainable "
             "parameter, so there is no output layer to reset; name the layers to reset in `layers`"
         )
-    return found
+    return {name: parameter for name, parameter in named.items() if name in found}
+
+
+def _without_luck(graph: Graph, made: List[Tensor], found: Set[str], names: List[str]) -> Set[str]:
+    """Parameters of the heads whose results went neither into a loss nor anywhere else."""
+    consumed = graph.consumed()
+    inner = set().union(*(graph.mixing[key] for key in consumed))
+    last: Set[str] = set()
+    for tensor in made:
+        reached = graph.from_tensors([tensor])
+        if reached.mixing and not reached.mixing & consumed:
+            last |= reached.parameters
+    heads = {head_of(name, names) for name in found}
+    return {name for name in last - inner - found if head_of(name, names) in heads}
 
 
 def own_parameters(layer: nn.Layer) -> Dict[str, Tensor]:
@@ -84,16 +99,13 @@ def _carries_gradient(tensor: Tensor) -> bool:
 
 @contextlib.contextmanager
 def _probing(model: nn.Layer) -> Iterator[None]:
-    """Training mode, mixing layers cut off from their inputs; everything given back afterwards."""
+    """Training mode; everything given back afterwards."""
     kept = [(tensor, tensor.clone()) for tensor in _changed_by_forward(model)]
     modes = [(layer, layer.training) for layer in model.sublayers(include_self=True)]
-    mixing = [layer for layer in model.sublayers(include_self=True) if _mixes(layer)]
     with contextlib.ExitStack() as stack:
         stack.enter_context(own_random_streams())
         stack.enter_context(_local_batch_norm())
         stack.enter_context(paddle.enable_grad())
-        for layer in mixing:
-            stack.enter_context(_cut_off(layer))
         try:
             model.train()
             yield
@@ -107,60 +119,35 @@ def _probing(model: nn.Layer) -> Iterator[None]:
 def _changed_by_forward(model: nn.Layer) -> List[Tensor]:
     """Buffers and running statistics, which Paddle keeps as frozen 1-D parameters."""
     frozen = [p for _, p in model.named_parameters() if p.stop_gradient and len(p.shape) <= 1]
-    return [*frozen, *(buffer for _, buffer in model.named_buffers() if buffer is not None)]
-
-
-def _mixes(layer: nn.Layer) -> bool:
-    """Whether the layer itself owns a trainable tensor of two or more dimensions.
-
-    Layers with 0-D and 1-D parameters only (normalization, a learned scale) are passed through:
-    they belong to the output layer that they follow.
-    """
-    own = own_parameters(layer).values()
-    return any(not p.stop_gradient and len(p.shape) >= 2 for p in own)
+    buffers = [buffer for _, buffer in model.named_buffers() if buffer is not None]
+    # A recurrent layer's buffer for the state of cuDNN's dropout holds nothing until it is used.
+    return [tensor for tensor in (*frozen, *buffers) if tensor._is_initialized()]
 
 
 @contextlib.contextmanager
-def _cut_off(layer: nn.Layer) -> Iterator[None]:
-    """Let the layer's `forward` see detached inputs, however it is called.
+def _recording(model: nn.Layer) -> Iterator[List[Tensor]]:
+    """Collect what the sublayers make that carries a gradient."""
+    made: List[Tensor] = []
 
-    Paddle's pre-hooks see neither keyword arguments nor direct calls of `forward`.
-    """
-    forward = layer.forward
-    before = layer.__dict__.get("forward")
+    def record(layer: nn.Layer, inputs: Any, outputs: Any) -> None:
+        made.extend(tensor for tensor in tensors_in(outputs) if _carries_gradient(tensor))
 
-    def detached(*args: Any, **kwargs: Any) -> Any:
-        return forward(*_detach(args), **_detach(kwargs))
-
-    layer.__dict__["forward"] = detached
+    handles = [layer.register_forward_post_hook(record) for layer in model.sublayers()]
     try:
-        yield
+        yield made
     finally:
-        if before is None:
-            del layer.__dict__["forward"]
-        else:
-            layer.__dict__["forward"] = before
+        for handle in handles:
+            handle.remove()
 
 
-def _detach(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.detach()
-    if isinstance(value, dict):
-        return {key: _detach(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        items = [_detach(item) for item in value]
-        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
-    return value
-
-
-def _tensors(value: Any) -> List[Tensor]:
+def tensors_in(value: Any) -> List[Tensor]:
     """Every tensor in a nesting of lists, tuples and dicts."""
     if isinstance(value, Tensor):
         return [value]
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, (list, tuple)):
-        return [tensor for item in value for tensor in _tensors(item)]
+        return [tensor for item in value for tensor in tensors_in(item)]
     return []
 
 

@@ -9,6 +9,7 @@ from typing import Dict, Iterable, Iterator, List, Sequence, Tuple, Union
 from paddle import Tensor, nn
 
 from rifle_ext.errors import RifleError, did_you_mean
+from rifle_ext.heads import head_of
 from rifle_ext.outputs import Forward, output_parameters, own_parameters, trainable_parameters
 
 
@@ -71,14 +72,10 @@ def select(model: nn.Layer, layers: Union[str, Sequence[str]], forward: Forward)
 
 
 def _head_modules(model: nn.Layer, outputs: Dict[str, Tensor]) -> Selection:
-    """Everything in the modules that hold outputs and no backbone or neck.
-
-    `backbone` and `neck` are the attribute names both toolkits give those parts in every model. A
-    module that holds one of them, such as the student of a distillation model, is no head itself.
-    """
+    """Everything in the modules that hold outputs and no backbone or neck."""
     trainable = trainable_parameters(model)
     everything = [name for name, _ in model.named_parameters()]
-    heads = {_head_of(name, everything) for name in outputs}
+    heads = {head_of(name, everything) for name in outputs}
 
     def chosen(named: Iterable[Tuple[str, Tensor]]) -> Dict[str, Tensor]:
         return {n: t for n, t in named if any(n == h or n.startswith(f"{h}.") for h in heads)}
@@ -88,17 +85,6 @@ def _head_modules(model: nn.Layer, outputs: Dict[str, Tensor]) -> Selection:
     return Selection(
         chosen(trainable.items()), {**chosen(_batch_norm_statistics(model)), **buffers}
     )
-
-
-def _head_of(output: str, names: Iterable[str]) -> str:
-    """The outermost module around an output that holds no backbone or neck; at least itself."""
-    parts = output.split(".")
-    for depth in range(1, len(parts)):
-        module = ".".join(parts[:depth])
-        inside = [name.split(".") for name in names if name.startswith(f"{module}.")]
-        if not any(part.startswith(("backbone", "neck")) for path in inside for part in path):
-            return module
-    return output
 
 
 def _batch_norm_statistics(model: nn.Layer) -> Iterator[Tuple[str, Tensor]]:

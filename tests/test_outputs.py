@@ -90,6 +90,151 @@ def test_a_raw_parameter_that_mixes():
     assert found(model) == ["head.embedding"]
 
 
+class Raw(nn.Layer):
+    """Owns a raw weight, and whatever sublayers a test gives it."""
+
+    def __init__(self, *shape, **sublayers):
+        super().__init__()
+        self.weight = self.create_parameter(list(shape))
+        for name, layer in sublayers.items():
+            setattr(self, name, layer)
+
+
+def raw(forward, *shape, **sublayers):
+    return type("RawHead", (Raw,), {"forward": forward})(*shape, **sublayers)
+
+
+F = nn.functional
+POOLED = [[0.1, 0.2, 0.3, 0.4], [0.5, 0.6, 0.7, 0.8]]
+
+CUSTOM_HEADS = {
+    "functional linear after a sublayer": (
+        raw(lambda s, x: F.linear(F.relu(s.hidden(x)), s.weight), 4, 2, hidden=nn.Linear(4, 4)),
+        ["weight"],
+    ),
+    "weight first": (
+        raw(lambda s, x: paddle.einsum("kc,nc->nk", s.weight, s.hidden(x)), 2, 4,
+            hidden=nn.Linear(4, 4)),
+        ["weight"],
+    ),
+    "transposed and normalized weight (cosine classifier)": (
+        raw(lambda s, x: F.linear(s.hidden(x), F.normalize(s.weight, axis=1).t()), 2, 4,
+            hidden=nn.Linear(4, 4)),
+        ["weight"],
+    ),
+    "product and sum by hand": (
+        raw(lambda s, x: (s.hidden(x).unsqueeze(-1) * s.weight).sum(1), 4, 2,
+            hidden=nn.Linear(4, 4)),
+        ["weight"],
+    ),
+    "weight of two factors": (
+        raw(lambda s, x: s.hidden(x) @ (s.weight @ s.narrow.weight), 4, 3,
+            hidden=nn.Linear(4, 4), narrow=nn.Linear(3, 2, bias_attr=False)),
+        ["weight", "narrow.weight"],
+    ),
+    "weight norm": (
+        raw(lambda s, x: s.out(s.hidden(x)), 1, 1, hidden=nn.Linear(4, 4),
+            out=nn.utils.weight_norm(nn.Linear(4, 2))),
+        ["out.bias", "out.weight_v", "out.weight_g"],
+    ),
+    "scale of four dimensions": (
+        raw(lambda s, x: s.out(s.hidden(x)).reshape([2, 2, 1, 1]) * s.weight, 1, 2, 1, 1,
+            hidden=nn.Linear(4, 4), out=nn.Linear(4, 2)),
+        ["weight", "out.weight", "out.bias"],
+    ),
+    "learned tokens before attention": (
+        raw(lambda s, x: s.attention(paddle.concat([x.unsqueeze(1), s.weight], 1)),
+            2, 3, 4, attention=nn.MultiHeadAttention(4, 2)),
+        ["attention.out_proj.weight", "attention.out_proj.bias"],
+    ),
+    "recurrent": (
+        raw(lambda s, x: s.cells(s.hidden(x).unsqueeze(1))[0], 1, 1, hidden=nn.Linear(4, 4),
+            cells=nn.GRU(4, 2)),
+        ["cells.weight_ih_l0", "cells.weight_hh_l0", "cells.bias_ih_l0", "cells.bias_hh_l0"],
+    ),
+    "table of class embeddings as prototypes": (
+        raw(lambda s, x: s.hidden(x) @ s.classes(paddle.arange(2)).t(), 1, 1,
+            hidden=nn.Linear(4, 4), classes=nn.Embedding(2, 4)),
+        ["classes.weight"],
+    ),
+    "nested containers": (
+        raw(lambda s, x: s.parts["out"][1](s.parts["out"][0](x)), 1, 1, parts=nn.LayerDict(
+            {"out": nn.LayerList([nn.Linear(4, 4), nn.Sequential(nn.Linear(4, 2))])})),
+        ["parts.out.1.0.weight", "parts.out.1.0.bias"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", list(CUSTOM_HEADS))
+def test_custom_heads(kind):
+    head, expected = CUSTOM_HEADS[kind]
+    names = found(head, paddle.to_tensor(POOLED))
+    assert names == expected
+
+
+def test_an_output_layer_inside_attention():
+    """Attention weights as outputs: queries and keys make them, values do not."""
+
+    class Maps(nn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.before, self.q, self.k = (nn.Linear(4, 4) for _ in range(3))
+
+        def forward(self, x):
+            x = self.before(x)
+            return F.softmax(self.q(x) @ self.k(x).t())
+
+    names = found(Maps(), paddle.to_tensor(POOLED))
+    assert names == ["q.weight", "q.bias", "k.weight", "k.bias"]
+
+
+def test_a_tied_parameter_counts_once_and_under_its_first_name():
+    class Tied(nn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.table = nn.Embedding(5, 4)
+            self.mid = nn.Linear(4, 4)
+            self.out = nn.Linear(4, 5)
+            self.out.weight = self.table.weight
+
+        def forward(self, ids):
+            return self.mid(self.table(ids)) @ self.out.weight.t()
+
+    assert found(Tied(), paddle.to_tensor([1, 2])) == ["table.weight"]
+
+
+class Detector(nn.Layer):
+    """Gives losses; that of boxes only where there are any, as detectors do."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone, self.unused_stage = conv(3, 4), conv(4, 4)
+        self.head = nn.LayerDict(
+            {"tower": conv(4, 4), "cls": conv(4, 2), "box": conv(4, 4), "norm": nn.BatchNorm2D(4)}
+        )
+        self.loss_weight = self.create_parameter([1])
+
+    def forward(self, x, boxes):
+        x = self.backbone(x)
+        self.unused_stage(x)
+        x = F.relu(self.head["tower"](x))
+        cls, box = self.head["cls"](x), self.head["norm"](self.head["box"](x))
+        losses = {"cls": F.sigmoid(cls).mean() * paddle.exp(-self.loss_weight)}
+        losses["box"] = box.abs().mean() if boxes else paddle.zeros([1])
+        losses["decay"] = 0.1 * (self.backbone.weight**2).sum()
+        losses["loss"] = paddle.add_n([loss.reshape([1]) for loss in losses.values()])
+        return losses
+
+
+@pytest.mark.parametrize("boxes", [True, False])
+def test_losses_and_batches_without_luck(boxes):
+    names = found(Detector(), paddle.to_tensor(X), boxes)
+    assert names == [
+        "head.cls.weight", "head.cls.bias", "head.box.weight", "head.box.bias",
+        "head.norm.weight", "head.norm.bias",
+    ]  # fmt: skip
+
+
 def test_keyword_inputs_and_direct_calls_of_forward():
     class Head(nn.Layer):
         def __init__(self):

@@ -1,0 +1,198 @@
+"""Read Paddle's autograd graph: which parameters reach a tensor without being mixed on the way.
+
+Each tensor that a forward pass makes remembers the operation that made it, and that operation those
+that made its operands. So after one forward pass, and with no backward pass at all, the graph shows
+exactly how every parameter was used: as the weight of a convolution, as a learned scale, as a table
+that queries start from. What layer class or attribute holds it does not matter.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, Optional, Set, Tuple
+
+from paddle import Tensor
+
+Key = int
+"""Identity of an operation, unique while the tensors that the graph was read from are alive."""
+
+POINTWISE = frozenset(
+    ["Add", "AddN", "Subtract", "Multiply", "Divide", "Maximum", "Minimum"]
+    + ["Fmax", "Fmin", "ElementwisePow", "Concat", "Stack", "Where"]
+)
+"""Operations of several operands that combine them value by value, or put them side by side."""
+
+_ON_LOSSES = POINTWISE.union(
+    ["Scale", "Exp", "Log", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Assign", "Clip"]
+)
+"""What is done to losses that are single values already: weighed, added up."""
+
+_SUMS = ("Sum", "Mean")
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of a forward pass.
+
+    Attributes
+    ----------
+    kind
+        Its name in Paddle, such as ``Conv2d`` or ``Add``.
+    operands
+        The operations that made its operands; None for an operand that needs no gradient.
+    """
+
+    kind: str
+    operands: Tuple[Optional[Key], ...]
+
+
+@dataclass(frozen=True)
+class Reached:
+    """Where a walk from some tensors towards the inputs of the model ended.
+
+    Attributes
+    ----------
+    parameters
+        Names of those that reach the tensors through no other mixing operation.
+    mixing
+        The mixing operations at which the walk stopped.
+    """
+
+    parameters: Set[str]
+    mixing: Set[Key]
+
+
+class Graph:
+    """The operations that made some tensors, and how they used parameters.
+
+    Parameters
+    ----------
+    tensors
+        Results of a forward pass. Keep them alive while the graph is in use.
+    parameters
+        Trainable parameters by name, any shape.
+    """
+
+    def __init__(self, tensors: Iterable[Tensor], parameters: Mapping[str, Tensor]) -> None:
+        self._leaves: Dict[Key, str] = {}
+        for name, parameter in parameters.items():
+            if parameter.grad_fn is not None:  # else it was never used
+                self._leaves.setdefault(parameter.grad_fn.node_ptr(), name)
+        self._shapes = {name: list(parameter.shape) for name, parameter in parameters.items()}
+        self._operations = _read([t.grad_fn for t in tensors if t.grad_fn is not None])
+        self._made_of = self._parameters_alone()
+        self.mixing: Dict[Key, Set[str]] = {}
+        for key, operation in self._operations.items():
+            weights = self._weights(operation)
+            if weights:
+                self.mixing[key] = weights
+
+    def from_tensors(self, tensors: Iterable[Tensor], losses: bool = False) -> Reached:
+        """What reaches `tensors`.
+
+        Parameters
+        ----------
+        losses
+            They are losses, single values: parameters that only weigh losses do not count.
+        """
+        keys = [t.grad_fn.node_ptr() for t in tensors if t.grad_fn is not None]
+        return self._walk(keys, losses)
+
+    def consumed(self) -> Set[Key]:
+        """The mixing operations whose results are an operand of other mixing operations."""
+        return self._walk([key for mixing in self.mixing for key in self._inputs(mixing)]).mixing
+
+    def _walk(self, starts: Iterable[Key], losses: bool = False) -> Reached:
+        reached = Reached(set(), set())
+        seen: Set[Tuple[Key, bool, bool]] = set()
+        ahead = [(key, losses, False) for key in starts]
+        while ahead:
+            state = key, on_losses, summed = ahead.pop()
+            if state in seen:
+                continue
+            seen.add(state)
+            operation = self._operations[key]
+            if key in self._leaves:
+                if not on_losses:
+                    reached.parameters.add(self._leaves[key])
+                continue
+            weights = self.mixing.get(key) or (self._factors(operation) if summed else set())
+            if weights:
+                reached.parameters.update(weights)
+                reached.mixing.add(key)
+                continue
+            on_losses = on_losses and operation.kind in _ON_LOSSES
+            summed = operation.kind in _SUMS
+            for operand in operation.operands:
+                if operand is not None and not (on_losses and operand in self._made_of):
+                    ahead.append((operand, on_losses, summed))
+        return reached
+
+    def _weights(self, operation: Operation) -> Set[str]:
+        """Names of the parameters by which an operation mixes its input; empty if it does not.
+
+        It does where an operand is made of parameters alone, one of them of two or more dimensions.
+        """
+        if operation.kind in POINTWISE or len(operation.operands) < 2:
+            return set()
+        return self._large(self._weight_operands(operation))
+
+    def _factors(self, operation: Operation) -> Set[str]:
+        """The parameters of a product that is summed afterwards: a linear layer made by hand."""
+        if operation.kind != "Multiply":
+            return set()
+        names = self._large(self._weight_operands(operation))
+        wide = [n for n in names if sum(size > 1 for size in self._shapes[n]) >= 2]
+        return names if wide else set()
+
+    def _large(self, operands: List[Key]) -> Set[str]:
+        names = set().union(*(self._made_of[key] for key in operands))
+        return names if any(len(self._shapes[name]) >= 2 for name in names) else set()
+
+    def _weight_operands(self, operation: Operation) -> List[Key]:
+        """The operands made of parameters alone; if all are, the first one is the input."""
+        made = [key for key in operation.operands if key is not None and key in self._made_of]
+        return made[1:] if len(made) > 1 and made[0] == operation.operands[0] else made
+
+    def _inputs(self, mixing: Key) -> List[Key]:
+        operation = self._operations[mixing]
+        weights = self._weight_operands(operation)
+        return [key for key in operation.operands if key is not None and key not in weights]
+
+    def _parameters_alone(self) -> Dict[Key, FrozenSet[str]]:
+        """For each operation whose result depends on parameters alone: their names.
+
+        An operand without gradient beside them may be a constant (the epsilon of a weight
+        normalization) in an operation value by value, and is data (the image) in any other.
+        """
+        made_of: Dict[Key, FrozenSet[str]] = {}
+        for key, operation in self._operations.items():  # operands come before what uses them
+            if key in self._leaves:
+                made_of[key] = frozenset([self._leaves[key]])
+                continue
+            known = [o for o in operation.operands if o is not None]
+            complete = len(known) == len(operation.operands) or operation.kind in POINTWISE
+            if known and complete and all(o in made_of for o in known):
+                made_of[key] = frozenset().union(*(made_of[o] for o in known))
+        return made_of
+
+
+def _read(roots: List[Any]) -> Dict[Key, Operation]:
+    """All operations behind some, each after its operands."""
+    operations: Dict[Key, Operation] = {}
+    ahead = [(root, False) for root in roots]
+    while ahead:
+        node, operands_done = ahead.pop()
+        key = node.node_ptr()
+        if key in operations:
+            continue
+        operands = node.next_functions
+        if operands_done:
+            kind = re.sub(r"GradNode(Final)?$", "", node.name())
+            keys = tuple(None if o is None else o.node_ptr() for o in operands)
+            operations[key] = Operation(kind, keys)
+        else:
+            ahead.append((node, True))
+            ahead.extend((o, False) for o in operands if o is not None)
+    return operations
