@@ -1,12 +1,14 @@
-"""What the released toolkits need of their surroundings; for this package's own train tools."""
+"""Differences between versions of Paddle, chosen by feature."""
 
 from __future__ import annotations
 
+import inspect
 import os
+from typing import Any
 
 
 def before_paddle() -> None:
-    """Set what has to be set before `paddle` is imported.
+    """Set what has to be set before `paddle` is imported, for this package's own train tools.
 
     `zlib` comes first because paddle exports zlib symbols of its own: an extension module loaded
     after it binds to those, and OpenCV can then read no PNG. The flag makes ``numpy()`` of 0-D
@@ -15,3 +17,16 @@ def before_paddle() -> None:
     import zlib  # noqa: F401
 
     os.environ.setdefault("FLAGS_set_to_1d", "1")
+
+
+def truncated_normal(mean: float, std: float) -> Any:
+    """An initializer: the normal distribution cut at two standard deviations from its mean.
+
+    Paddle 2.6 always cuts there; paddle 3 cuts at -2 and 2 unless told otherwise.
+    """
+    from paddle.nn.initializer import TruncatedNormal
+
+    cuts = {}
+    if "a" in inspect.signature(TruncatedNormal.__init__).parameters:
+        cuts = {"a": mean - 2 * std, "b": mean + 2 * std}
+    return TruncatedNormal(mean, std, **cuts)

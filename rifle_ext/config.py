@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, List, Literal, Optional, Union
+from typing import TYPE_CHECKING, Any, Dict, List, Literal, Optional, Union
 
 from pydantic import (
     BaseModel,
@@ -18,7 +18,15 @@ from pydantic import (
 from typing_extensions import Annotated
 
 from rifle_ext.errors import RifleError, did_you_mean
-from rifle_ext.initializers import INITIALIZERS, InitializerSpec
+from rifle_ext.initializers import (
+    BIAS_INITIALIZERS,
+    INITIALIZERS,
+    BiasInitializerSpec,
+    InitializerSpec,
+)
+
+if TYPE_CHECKING:
+    from rifle_ext.fresh import Initializers
 
 BLOCK_KEY = "rifle"
 
@@ -58,8 +66,14 @@ class RifleConfig(BaseModel):
         None,
         description="How fresh weights (tensors of two or more dimensions) are drawn: null (as the "
         "model's constructor draws them), 'original' (the values they had when training was set "
-        "up), or a Paddle initializer by name with its arguments, e.g. {type: XavierNormal}. Other "
+        "up), or an initializer by name with its arguments, e.g. {type: XavierNormal}. Other "
         "tensors are always drawn as the constructor draws them ('original' covers them too).",
+    )
+    bias_initializer: Optional[BiasInitializerSpec] = Field(
+        None,
+        description="How fresh biases (one dimension or none, named so) are drawn: null (as "
+        "weight_initializer says of other tensors), or Constant, Normal, TruncatedNormal or "
+        "Uniform with its arguments.",
     )
     head_lr: Annotated[
         Literal["none", "cyclic"], BeforeValidator(lambda v: "none" if v is None else v)
@@ -74,6 +88,16 @@ class RifleConfig(BaseModel):
     seed: StrictInt = Field(
         0, ge=0, description="Of the fresh values; apart from the training's own random streams."
     )
+
+    def initializers(self) -> Initializers:
+        """The initializers that the block names, built."""
+        from rifle_ext.fresh import Initializers
+
+        weight, bias = self.weight_initializer, self.bias_initializer
+        return Initializers(
+            None if weight is None or weight == "original" else weight.build(),
+            None if bias is None else bias.build(),
+        )
 
     @model_validator(mode="after")
     def _one_interval(self) -> RifleConfig:
@@ -127,8 +151,8 @@ def _problems(error: ValidationError, block: Dict[Any, Any]) -> List[str]:
     for found in error.errors(include_url=False):
         path = [part for part in found["loc"] if part in block or len(found["loc"]) == 1]
         key = str(path[0]) if path else ""
-        if key == "weight_initializer":
-            lines[key] = _initializer_problem(block[key])
+        if key in _ALLOWED_INITIALIZERS:
+            lines[key] = _initializer_problem(key, block[key])
         elif key:
             lines.setdefault(key, _key_problem(key, block, found))
         else:
@@ -161,20 +185,27 @@ def _key_problem(key: str, block: Dict[Any, Any], found: Any) -> str:
     return f"{said}: allowed is {allowed}{hint}"
 
 
-def _initializer_problem(value: object) -> str:
+_ALLOWED_INITIALIZERS = {
+    "weight_initializer": (INITIALIZERS, ["null", "original"]),
+    "bias_initializer": (BIAS_INITIALIZERS, ["null"]),
+}
+
+
+def _initializer_problem(key: str, value: object) -> str:
     """Why an initializer is refused: the name, or the first wrong argument of a known one."""
-    said = f"{BLOCK_KEY}.weight_initializer = {_show(value)}"
+    initializers, words = _ALLOWED_INITIALIZERS[key]
+    said = f"{BLOCK_KEY}.{key} = {_show(value)}"
     if isinstance(value, dict) and "type" not in value:
         return f"{said}: `type` is missing: name the initializer, as in {{type: Normal, std: 0.01}}"
     name: object = value.get("type") if isinstance(value, dict) else value
-    if not isinstance(name, str) or name not in INITIALIZERS:
-        hint = did_you_mean(name, [*INITIALIZERS, "original"]) if isinstance(name, str) else ""
+    if not isinstance(name, str) or name not in initializers:
+        hint = did_you_mean(name, [*initializers, *words]) if isinstance(name, str) else ""
         return (
-            f"{said}: no such initializer{hint} (allowed: null, original, or one of "
-            f"{_listed(INITIALIZERS)}, alone or as {{type: name, argument: value}})"
+            f"{said}: no such initializer{hint} (allowed: {_listed(words)}, or one of "
+            f"{_listed(initializers)}, alone or as {{type: name, argument: value}})"
         )
     assert isinstance(value, dict)  # a bare known name is always valid
-    known = INITIALIZERS[name]
+    known = initializers[name]
     arguments = [field for field in known.model_fields if field != "type"]
     try:
         known.model_validate(value)

@@ -10,6 +10,7 @@ used.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
 import paddle
@@ -71,23 +72,48 @@ def from_layers(
         return {name: _redraw(layer, key).detach() for name, (layer, key) in owners.items()}
 
 
-def from_initializer(
-    initializer: Any, tensors: Mapping[str, Tensor], seed: int, index: int
+@dataclass(frozen=True)
+class Initializers:
+    """What weights and biases are drawn by in place of what their constructor draws.
+
+    Attributes
+    ----------
+    weight
+        A `paddle.nn.initializer.Initializer` for tensors of two or more dimensions; None for none.
+    bias
+        The same for biases: tensors of one dimension or none whose name says so.
+    """
+
+    weight: Optional[Any] = None
+    bias: Optional[Any] = None
+
+    def of(self, name: str, tensor: Tensor) -> Optional[Any]:
+        """The initializer for a tensor; None if the constructor's draw stands."""
+        if len(tensor.shape) >= 2:
+            return self.weight
+        return self.bias if "bias" in name.rpartition(".")[2] else None
+
+
+def from_initializers(
+    initializers: Initializers, tensors: Mapping[str, Tensor], seed: int, index: int
 ) -> Dict[str, Tensor]:
-    """Fresh values for the weights (two or more dimensions) among `tensors` from one initializer.
+    """Fresh values for those among `tensors` that there is an initializer for.
 
     Parameters
     ----------
-    initializer
-        A `paddle.nn.initializer.Initializer`.
+    initializers
+        What to draw by.
+    tensors, seed, index
+        As in `from_rebuild`.
     """
+    wanted = {name: initializers.of(name, tensor) for name, tensor in tensors.items()}
     with beside_training(draw_seed(seed, index)):
         return {
             name: paddle.create_parameter(
-                tensor.shape, "float32", default_initializer=initializer
+                tensors[name].shape, "float32", default_initializer=initializer
             ).detach()
-            for name, tensor in tensors.items()
-            if len(tensor.shape) >= 2
+            for name, initializer in wanted.items()
+            if initializer is not None
         }
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping, Optional, Sequence, Union
+from typing import Any, Dict, Optional, Sequence, Union
 
 import paddle
 from paddle import nn
-from paddle.nn.initializer import Initializer
 
-from rifle_ext.rifle import RIFLE
+from rifle_ext.rifle import RIFLE, InitializerLike
 
 
 class RIFLECallback(paddle.callbacks.Callback):
@@ -20,7 +19,7 @@ class RIFLECallback(paddle.callbacks.Callback):
 
     Parameters
     ----------
-    layers, re_init_epoch, max_re_num, weight_initializer, seed
+    layers, re_init_epoch, max_re_num, weight_initializer, seed, bias_initializer
         As for `RIFLE`. The optimizer is the one the model was prepared with.
     """
 
@@ -29,11 +28,19 @@ class RIFLECallback(paddle.callbacks.Callback):
         layers: Union[nn.Layer, Sequence[nn.Layer]],
         re_init_epoch: int = 5,
         max_re_num: int = 3,
-        weight_initializer: Union[None, str, Mapping[str, Any], Initializer] = None,
+        weight_initializer: InitializerLike = None,
         seed: int = 0,
+        bias_initializer: InitializerLike = None,
     ) -> None:
         super().__init__()
-        self.rifle = RIFLE(layers, re_init_epoch, max_re_num, weight_initializer, seed=seed)
+        self.rifle = RIFLE(
+            layers,
+            re_init_epoch,
+            max_re_num,
+            weight_initializer,
+            seed=seed,
+            bias_initializer=bias_initializer,
+        )
 
     def on_train_begin(self, logs: Optional[Dict[str, Any]] = None) -> None:
         """Take the optimizer and the number of epochs from the model that is being fitted."""

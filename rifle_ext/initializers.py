@@ -1,7 +1,10 @@
 """The initializers a `rifle:` block may name, with their arguments.
 
 A closed list: a config is data, and nothing it names can import or run anything else. Each class
-mirrors the class of the same name in `paddle.nn.initializer` and builds it.
+builds the class of the same name in `paddle.nn.initializer`, except `VarianceScaling`, which Paddle
+lacks. `fan_in` and `fan_out` are what Paddle counts: for a linear layer its inputs and outputs, for
+a convolution's weight of shape [m, n, height, width] ``n * height * width`` and
+``m * height * width``.
 """
 
 from __future__ import annotations
@@ -41,11 +44,20 @@ class Normal(_Initializer):
 
 
 class TruncatedNormal(_Initializer):
-    """Normal distribution cut at two standard deviations."""
+    """Normal distribution (mean, std) cut at two standard deviations from its mean.
+
+    What is left has 0.8796 times the standard deviation.
+    """
 
     type: Literal["TruncatedNormal"]
     mean: float = 0.0
     std: float = Field(1.0, gt=0)
+
+    def build(self) -> Any:
+        """Paddle's, with the cuts at two standard deviations in every version."""
+        from rifle_ext.compat import truncated_normal
+
+        return truncated_normal(self.mean, self.std)
 
 
 class Uniform(_Initializer):
@@ -79,7 +91,7 @@ class XavierUniform(_Initializer):
 
 
 class KaimingNormal(_Initializer):
-    """He et al. (2015), normal: std = gain / sqrt(fan_in)."""
+    """He et al. (2015), normal: std = gain / sqrt(fan_in). Also known as MSRA."""
 
     type: Literal["KaimingNormal"]
     fan_in: Optional[float] = Field(None, gt=0)
@@ -88,7 +100,7 @@ class KaimingNormal(_Initializer):
 
 
 class KaimingUniform(_Initializer):
-    """He et al. (2015), uniform: bound = gain * sqrt(3 / fan_in)."""
+    """He et al. (2015), uniform: bound = gain * sqrt(3 / fan_in). Also known as MSRA."""
 
     type: Literal["KaimingUniform"]
     fan_in: Optional[float] = Field(None, gt=0)
@@ -101,6 +113,21 @@ class Orthogonal(_Initializer):
 
     type: Literal["Orthogonal"]
     gain: float = Field(1.0, gt=0)
+
+
+class VarianceScaling(_Initializer):
+    """Variance ``scale / n``, n as `mode` says; see `rifle_ext.variance_scaling`."""
+
+    type: Literal["VarianceScaling"]
+    scale: float = Field(1.0, gt=0)
+    mode: Literal["fan_in", "fan_out", "fan_avg"] = "fan_in"
+    distribution: Literal["truncated_normal", "uniform"] = "truncated_normal"
+
+    def build(self) -> Any:
+        """A `rifle_ext.variance_scaling.VarianceScaling`."""
+        from rifle_ext import variance_scaling
+
+        return variance_scaling.VarianceScaling(self.scale, self.mode, self.distribution)
 
 
 def _from_name(value: object) -> object:
@@ -119,6 +146,7 @@ InitializerSpec = Annotated[
             KaimingNormal,
             KaimingUniform,
             Orthogonal,
+            VarianceScaling,
         ],
         Field(discriminator="type"),
     ],
@@ -126,4 +154,19 @@ InitializerSpec = Annotated[
 ]
 """An initializer by name, or a mapping with `type` and arguments."""
 
+BiasInitializerSpec = Annotated[
+    Annotated[
+        Union[Constant, Normal, TruncatedNormal, Uniform],
+        Field(discriminator="type"),
+    ],
+    BeforeValidator(_from_name),
+]
+"""One that needs no fans, which a tensor of one dimension does not have."""
+
 INITIALIZERS: Dict[str, Any] = {cls.__name__: cls for cls in _Initializer.__subclasses__()}
+"""Those for weights, by name."""
+
+BIAS_INITIALIZERS: Dict[str, Any] = {
+    cls.__name__: cls for cls in (Constant, Normal, TruncatedNormal, Uniform)
+}
+"""Those for biases, by name."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from paddle import Tensor, nn
@@ -15,6 +15,9 @@ from rifle_ext.config import parse_block
 from rifle_ext.errors import RifleError
 from rifle_ext.outputs import own_parameters
 from rifle_ext.reset import digest, reinitialize
+
+InitializerLike = Union[None, str, Mapping[str, Any], Initializer]
+"""An initializer: None for what the constructor draws, a name, a mapping, or Paddle's object."""
 
 _log = logging.getLogger("rifle_ext")
 
@@ -60,6 +63,8 @@ class RIFLE:
         How weights (two or more dimensions) are drawn: None as each layer's class draws them, an
         `Initializer`, or a name or mapping as in the `rifle:` block; ``"original"`` restores the
         values present now.
+    bias_initializer
+        The same for biases; None as weight_initializer says of other tensors.
     optimizer
         The optimizer that trains the layers; its state for them restarts with each reset.
     seed
@@ -86,17 +91,20 @@ class RIFLE:
         layers: Union[nn.Layer, Sequence[nn.Layer]],
         re_init_epoch: int = 5,
         max_re_num: int = 3,
-        weight_initializer: Union[None, str, Mapping[str, Any], Initializer] = None,
+        weight_initializer: InitializerLike = None,
         optimizer: Optional[Optimizer] = None,
         seed: int = 0,
         epochs: Optional[int] = None,
+        bias_initializer: InitializerLike = None,
     ) -> None:
-        given = weight_initializer if isinstance(weight_initializer, Initializer) else None
+        given = {"weight": weight_initializer, "bias": bias_initializer}
+        ready = {kind: it for kind, it in given.items() if isinstance(it, Initializer)}
         block = parse_block(
             {
                 "re_init_epoch": re_init_epoch,
                 "max_re_num": max_re_num,
-                "weight_initializer": None if given else weight_initializer,
+                "weight_initializer": None if "weight" in ready else weight_initializer,
+                "bias_initializer": None if "bias" in ready else bias_initializer,
                 "seed": seed,
             },
             source="RIFLE(...)",
@@ -108,10 +116,7 @@ class RIFLE:
         self._owners = _owners(layers)
         self._tensors = {name: getattr(layer, key) for name, (layer, key) in self._owners.items()}
         self._original = {name: tensor.clone().detach() for name, tensor in self._tensors.items()}
-        described = block.weight_initializer
-        self._initializer = given
-        if given is None and described is not None and described != "original":
-            self._initializer = described.build()
+        self._initializers = replace(block.initializers(), **ready)
         self._last_epoch: Optional[int] = None
 
     def apply(self, current_epoch: int) -> Optional[ResetDone]:
@@ -147,13 +152,12 @@ class RIFLE:
         return done
 
     def _draw(self, index: int) -> Dict[str, Tensor]:
+        seed = self.block.seed
         if self.block.weight_initializer == "original":
-            return self._original
-        values = fresh.from_layers(self._owners, self.block.seed, index)
-        if self._initializer is not None:
-            values.update(
-                fresh.from_initializer(self._initializer, self._tensors, self.block.seed, index)
-            )
+            values = dict(self._original)
+        else:
+            values = fresh.from_layers(self._owners, seed, index)
+        values.update(fresh.from_initializers(self._initializers, self._tensors, seed, index))
         return values
 
 

@@ -149,12 +149,11 @@ class RifleHook(Hook):
     def _draw(self, run: TrainingRun, index: int) -> Dict[str, Tensor]:
         wanted, seed = self.block.weight_initializer, self.block.seed
         if wanted == "original":
-            return self._original
-        values = fresh.from_rebuild(run.rebuild, self.selection.tensors, seed, index)
-        if wanted is not None:
-            values.update(
-                fresh.from_initializer(wanted.build(), self.selection.parameters, seed, index)
-            )
+            values = dict(self._original)
+        else:
+            values = fresh.from_rebuild(run.rebuild, self.selection.tensors, seed, index)
+        initializers, parameters = self.block.initializers(), self.selection.parameters
+        values.update(fresh.from_initializers(initializers, parameters, seed, index))
         return values
 
     def _log_plan(self, run: TrainingRun) -> None:

@@ -22,7 +22,8 @@ class Selection:
     parameters
         Trainable parameters.
     buffers
-        Running statistics; only where whole head modules are reset.
+        Running statistics: of the batch normalizations whose scale or shift is reset, and of all in
+        whole head modules.
     """
 
     parameters: Dict[str, Tensor]
@@ -67,8 +68,17 @@ def select(model: nn.Layer, layers: Union[str, Sequence[str]], forward: Forward)
     """
     if isinstance(layers, str):
         outputs = output_parameters(model, forward)
-        return _head_modules(model, outputs) if layers == "head" else Selection(outputs, {})
-    return Selection(_matching(model, layers), {})
+        return (
+            _head_modules(model, outputs) if layers == "head" else _with_statistics(model, outputs)
+        )
+    return _with_statistics(model, _matching(model, layers))
+
+
+def _with_statistics(model: nn.Layer, parameters: Dict[str, Tensor]) -> Selection:
+    """The parameters, and what batch normalizations among them remember of the old output."""
+    owners = {name.rpartition(".")[0] for name in parameters}
+    statistics = _batch_norm_statistics(model)
+    return Selection(parameters, {n: t for n, t in statistics if n.rpartition(".")[0] in owners})
 
 
 def _head_modules(model: nn.Layer, outputs: Dict[str, Tensor]) -> Selection:

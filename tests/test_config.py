@@ -25,6 +25,7 @@ def test_defaults_are_those_of_the_design():
         "max_re_num": 3,
         "keep_last": None,
         "weight_initializer": None,
+        "bias_initializer": None,
         "head_lr": "none",
         "optimizer_state": "reset",
         "seed": 0,
@@ -100,6 +101,15 @@ def test_an_initializer_by_name_alone_is_the_one_with_its_defaults():
         (
             {"weight_initializer": {"type": "Normal", "std": -1}},
             "std: Input should be greater than 0",
+        ),
+        (
+            {"bias_initializer": "XavierNormal"},
+            "(allowed: null, or one of Constant, Normal, TruncatedNormal, Uniform, alone or as",
+        ),
+        ({"bias_initializer": "original"}, 'rifle.bias_initializer = "original": no such'),
+        (
+            {"weight_initializer": {"type": "VarianceScaling", "mode": "fan"}},
+            "mode: Input should be 'fan_in', 'fan_out' or 'fan_avg'",
         ),
         (
             {"weight_initializer": {"type": "Normal", "std": float("inf")}},
