@@ -77,6 +77,7 @@ setup(
             "paddleseg.core = seg_hooks:attach",
             "ppdet.engine = det_hooks:attach",
         ],
+        "rifle_ext.toolkits": ["seg = seg_hooks.plan:set_up", "det = det_hooks.plan:set_up"],
     },
     cmdclass={"build_py": BuildWithStartupFile, "editable_wheel": EditableWithStartupFile},
 )

@@ -24,7 +24,7 @@ def rebuild(snapshot: Snapshot, student: bool) -> nn.Layer:
     student
         Put it under the name `student_model`, as distillation models do.
     """
-    with as_of(snapshot), _no_pretrained_weights():
+    with as_of(snapshot), no_pretrained_weights():
         model = create(global_config["architecture"])
     if not student:
         return model
@@ -34,7 +34,7 @@ def rebuild(snapshot: Snapshot, student: bool) -> nn.Layer:
 
 
 @contextlib.contextmanager
-def _no_pretrained_weights() -> Iterator[None]:
+def no_pretrained_weights() -> Iterator[None]:
     """Make PaddleDetection's loaders idle; some backbones load in their constructors."""
     idle: Dict[Callable, Callable] = {
         checkpoint.load_pretrain_weight: lambda *args, **kwargs: None,

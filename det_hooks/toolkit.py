@@ -16,7 +16,7 @@ import inspect
 from typing import Any, Callable, Iterator, Type
 
 from rifle_ext.methods import has_block, hooks_for
-from rifle_ext.patching import rebind
+from rifle_ext.patching import rebind, rebound
 
 
 class _Seen:
@@ -84,13 +84,35 @@ def _checking_block(init: Callable) -> Callable:
         given.apply_defaults()
         cfg, mode = given.arguments.get("cfg", {}), given.arguments.get("mode", "train")
         if mode.lower() == "train" and has_block(cfg):
+            from ppdet.core import workspace
+
             from det_hooks.workspace import Snapshot
 
             hooks_for(cfg, source())
             self._rifle_ext_config = Snapshot()
+            with rebound({workspace.create: _noting_model(workspace.create, self, cfg)}):
+                init(self, *args, **kwargs)
+            return
         init(self, *args, **kwargs)
 
     return __init__
+
+
+def _noting_model(create: Callable, trainer: Any, cfg: Any) -> Callable:
+    """Note the config as it is when the model is built: trainers write into it before.
+
+    Trackers learn there how many identities their data set has.
+    """
+
+    @functools.wraps(create)
+    def noting(name: Any, *args: Any, **kwargs: Any) -> Any:
+        from det_hooks.workspace import Snapshot
+
+        if name == cfg["architecture"]:
+            trainer._rifle_ext_config = Snapshot()
+        return create(name, *args, **kwargs)
+
+    return noting
 
 
 def _training_with_hooks(train: Callable) -> Callable:

@@ -70,12 +70,12 @@ def main(arguments: Optional[List[str]] = None) -> None:
         init_parallel_env()
     if chosen.enable_ce:
         set_random_seed(0)
-    trainer = _trainer_class(cfg)(cfg, mode="train")
+    trainer = trainer_class(cfg)(cfg, mode="train")
     _load_weights(trainer, cfg, chosen.resume)
     trainer.train(chosen.eval)
 
 
-def _trainer_class(cfg: Any) -> Any:
+def trainer_class(cfg: Any) -> Any:
     """The trainer the config asks for, among those this version of PaddleDetection has."""
     from ppdet import engine
     from ppdet.engine import trainer_ssod

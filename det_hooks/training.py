@@ -39,7 +39,7 @@ def run_with_hooks(trainer: Any, train: Callable[[], Any], source: str) -> Any:
     hooks = hooks_for(trainer.cfg, source)
     if not hooks:
         return train()
-    run = _training_run(trainer, source)
+    run = training_run(trainer, source)
     for hook in hooks:
         hook.on_train_begin(run)
     callback = HookCallback(trainer, run, hooks)
@@ -73,7 +73,14 @@ class HookCallback(Callback):
                 hook.on_step_begin(self._run, step)
 
 
-def _training_run(trainer: Any, source: str) -> TrainingRun:
+def training_run(trainer: Any, source: str) -> TrainingRun:
+    """What hooks may see of the training of a `ppdet.engine.Trainer`.
+
+    Raises
+    ------
+    RifleError
+        If the training set is too small for one step.
+    """
     cfg = trainer.cfg
     steps_per_epoch = len(trainer.loader)
     if steps_per_epoch == 0:

@@ -3,13 +3,34 @@
 from __future__ import annotations
 
 import argparse
-from typing import List, Optional
+import contextlib
+import json
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Dict, List, Optional
 
 from rifle_ext import __version__
+from rifle_ext.compat import before_paddle
+from rifle_ext.errors import RifleError
+
+TOOLKITS = "rifle_ext.toolkits"
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
-    """Run the command; returns the exit code."""
+    """Run the command; returns the exit code: 0, or 2 after an error in what the user gave."""
+    chosen = _parser().parse_args(arguments)
+    if chosen.command is None:
+        _parser().print_help()
+        return 0
+    try:
+        return chosen.command(chosen)
+    except RifleError as error:
+        print(f"[RIFLE] {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rifle-ext",
         description="RIFLE for PaddleSeg and PaddleDetection: re-initialize the output layers "
@@ -17,6 +38,71 @@ def main(arguments: Optional[List[str]] = None) -> int:
         "own train tool.",
     )
     parser.add_argument("--version", action="version", version=f"rifle-ext {__version__}")
-    parser.parse_args(arguments)
-    parser.print_help()
+    parser.set_defaults(command=None)
+    commands = parser.add_subparsers(title="commands", metavar="command")
+    plan = commands.add_parser(
+        "plan",
+        help="what RIFLE will do to a training",
+        description="Build what the train tool would build, on the CPU, and say which layers will "
+        "be reset, how they will be drawn, and when. Downloads, trains and writes nothing.",
+    )
+    plan.set_defaults(command=_plan)
+    add = plan.add_argument
+    add("--toolkit", required=True, choices=sorted(toolkits()), help="whose config it is")
+    add("-c", "--config", required=True, help="path of the config file")
+    add(
+        "-o", "--opts", nargs="+", default=[], metavar="KEY=VALUE",
+        help="override the config, e.g. rifle.max_re_num=2",
+    )  # fmt: skip
+    add("--synthetic", action="store_true", help="use made-up samples: no data set is needed")
+    add(
+        "--images", type=int, default=1000, metavar="N",
+        help="with --synthetic, size of the training set (default: 1000)",
+    )  # fmt: skip
+    add("--json", action="store_true", help="print one JSON object")
+    return parser
+
+
+def toolkits() -> Dict[str, Any]:
+    """Entry points of what sets trainings up (`rifle_ext.plan.Setup`), by the toolkit's name."""
+    found: Any = metadata.entry_points()  # a mapping before Python 3.10
+    group = found.select(group=TOOLKITS) if hasattr(found, "select") else found.get(TOOLKITS, ())
+    return {entry.name: entry for entry in group}
+
+
+def _plan(chosen: argparse.Namespace) -> int:
+    if not Path(chosen.config).is_file():
+        raise RifleError(f"--config {chosen.config}: there is no such file")
+    if chosen.images < 1:
+        raise RifleError(f"--images {chosen.images}: allowed is a whole number, 1 or more")
+    with contextlib.redirect_stdout(sys.stderr):  # the toolkits log to standard output
+        record = _make_plan(chosen)
+    if record is None:
+        print(f"{chosen.config}: rifle: false; nothing will be reset", file=sys.stderr)
+        return 0
+    if chosen.json:
+        print(json.dumps(record, indent=2))
+    else:
+        from rifle_ext.plan_text import lines
+
+        print("\n".join(lines(record)))
     return 0
+
+
+def _make_plan(chosen: argparse.Namespace) -> Optional[Dict[str, Any]]:
+    """The plan's record; None if the block switches RIFLE off."""
+    before_paddle()
+    from rifle_ext.config import BLOCK_KEY, parse_block
+    from rifle_ext.plan import Plan, Request
+
+    set_up = toolkits()[chosen.toolkit].load()
+    request = Request(chosen.config, chosen.opts, chosen.synthetic, chosen.images)
+    with set_up(request) as (config, run):
+        block = parse_block(config.get(BLOCK_KEY), chosen.config)
+        if block is None:
+            return None
+        try:
+            plan = Plan(block, run)
+        except RifleError as error:
+            raise RifleError(f"{chosen.config}: {error}") from error
+        return {"toolkit": chosen.toolkit, "model": type(run.model).__name__, **plan.record()}

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, Optional, Set, Tuple
+from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
 from paddle import Tensor
 
 Key = int
-"""Identity of an operation, unique while the tensors that the graph was read from are alive."""
+"""Identity of an operation, unique while the graph is alive."""
 
 POINTWISE = frozenset(
     ["Add", "AddN", "Subtract", "Multiply", "Divide", "Maximum", "Minimum"]
@@ -68,19 +68,21 @@ class Graph:
 
     Parameters
     ----------
-    tensors
-        Results of a forward pass. Keep them alive while the graph is in use.
+    nodes
+        `Tensor.grad_fn` of results of a forward pass. They keep the graph alive, without the
+        tensors.
     parameters
         Trainable parameters by name, any shape.
     """
 
-    def __init__(self, tensors: Iterable[Tensor], parameters: Mapping[str, Tensor]) -> None:
+    def __init__(self, nodes: Sequence[Any], parameters: Mapping[str, Tensor]) -> None:
         self._leaves: Dict[Key, str] = {}
         for name, parameter in parameters.items():
             if parameter.grad_fn is not None:  # else it was never used
                 self._leaves.setdefault(parameter.grad_fn.node_ptr(), name)
         self._shapes = {name: list(parameter.shape) for name, parameter in parameters.items()}
-        self._operations = _read([t.grad_fn for t in tensors if t.grad_fn is not None])
+        self._nodes = nodes
+        self._operations = _read(nodes)
         self._made_of = self._parameters_alone()
         self.mixing: Dict[Key, Set[str]] = {}
         for key, operation in self._operations.items():
@@ -88,16 +90,15 @@ class Graph:
             if weights:
                 self.mixing[key] = weights
 
-    def from_tensors(self, tensors: Iterable[Tensor], losses: bool = False) -> Reached:
-        """What reaches `tensors`.
+    def reached(self, nodes: Iterable[Any], losses: bool = False) -> Reached:
+        """What reaches the tensors that `nodes` made, some of those the graph was read from.
 
         Parameters
         ----------
         losses
             They are losses, single values: parameters that only weigh losses do not count.
         """
-        keys = [t.grad_fn.node_ptr() for t in tensors if t.grad_fn is not None]
-        return self._walk(keys, losses)
+        return self._walk([node.node_ptr() for node in nodes], losses)
 
     def consumed(self) -> Set[Key]:
         """The mixing operations whose results are an operand of other mixing operations."""
@@ -178,7 +179,7 @@ class Graph:
         return made_of
 
 
-def _read(roots: List[Any]) -> Dict[Key, Operation]:
+def _read(roots: Iterable[Any]) -> Dict[Key, Operation]:
     """All operations behind some, each after its operands."""
     operations: Dict[Key, Operation] = {}
     ahead = [(root, False) for root in roots]

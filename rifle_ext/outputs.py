@@ -9,7 +9,7 @@ needed.
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Callable, Dict, Iterator, List, Set
+from typing import Any, Callable, ContextManager, Dict, Iterator, List, Set
 
 import paddle
 from paddle import Tensor, nn
@@ -26,8 +26,8 @@ Forward = Callable[[], Any]
 def output_parameters(model: nn.Layer, forward: Forward) -> Dict[str, Tensor]:
     """The trainable parameters of the model's output layers, by structured name.
 
-    Costs one forward pass. Weights, gradients, buffers, mode and random streams are afterwards as
-    they were before.
+    Costs one forward pass, in the memory of one without gradients. Weights, gradients, buffers,
+    mode and random streams are afterwards as they were before.
 
     Where the forward pass gives losses (single values), what of the outputs reaches them depends on
     the batch: a loss of boxes is often left out where nothing is found. So layers count, too, whose
@@ -39,11 +39,12 @@ def output_parameters(model: nn.Layer, forward: Forward) -> Dict[str, Tensor]:
         If no trainable parameter reaches an output, as in a model that ends in a fixed function.
     """
     named = trainable_parameters(model)
-    with _probing(model), _recording(model) as made:
+    with probing(model), _nothing_saved(), _recording(model) as made:
         outputs = [tensor for tensor in tensors_in(forward()) if _carries_gradient(tensor)]
-        graph = Graph([*made, *outputs], named)
+        nodes = [tensor.grad_fn for tensor in outputs]
+        graph = Graph([*made, *nodes], named)
         losses = all(tensor.size == 1 for tensor in outputs)
-        found = graph.from_tensors(outputs, losses).parameters
+        found = graph.reached(nodes, losses).parameters
         if losses:
             found |= _without_luck(graph, made, found, list(named))
     if not found:
@@ -54,13 +55,13 @@ def output_parameters(model: nn.Layer, forward: Forward) -> Dict[str, Tensor]:
     return {name: parameter for name, parameter in named.items() if name in found}
 
 
-def _without_luck(graph: Graph, made: List[Tensor], found: Set[str], names: List[str]) -> Set[str]:
+def _without_luck(graph: Graph, made: List[Any], found: Set[str], names: List[str]) -> Set[str]:
     """Parameters of the heads whose results went neither into a loss nor anywhere else."""
     consumed = graph.consumed()
     inner = set().union(*(graph.mixing[key] for key in consumed))
     last: Set[str] = set()
-    for tensor in made:
-        reached = graph.from_tensors([tensor])
+    for node in made:
+        reached = graph.reached([node])
         if reached.mixing and not reached.mixing & consumed:
             last |= reached.parameters
     heads = {head_of(name, names) for name in found}
@@ -89,7 +90,7 @@ def trainable_parameters(model: nn.Layer) -> Dict[str, Tensor]:
 
 
 def _carries_gradient(tensor: Tensor) -> bool:
-    return not tensor.stop_gradient and tensor.dtype in (
+    return tensor.grad_fn is not None and tensor.dtype in (
         paddle.float16,
         paddle.bfloat16,
         paddle.float32,
@@ -98,7 +99,7 @@ def _carries_gradient(tensor: Tensor) -> bool:
 
 
 @contextlib.contextmanager
-def _probing(model: nn.Layer) -> Iterator[None]:
+def probing(model: nn.Layer) -> Iterator[None]:
     """Training mode; everything given back afterwards."""
     kept = [(tensor, tensor.clone()) for tensor in _changed_by_forward(model)]
     modes = [(layer, layer.training) for layer in model.sublayers(include_self=True)]
@@ -124,13 +125,18 @@ def _changed_by_forward(model: nn.Layer) -> List[Tensor]:
     return [tensor for tensor in (*frozen, *buffers) if tensor._is_initialized()]
 
 
+def _nothing_saved() -> ContextManager[None]:
+    """Let the forward pass keep nothing for a backward pass, which will not come."""
+    return paddle.autograd.saved_tensors_hooks(lambda tensor: None, lambda nothing: nothing)
+
+
 @contextlib.contextmanager
-def _recording(model: nn.Layer) -> Iterator[List[Tensor]]:
-    """Collect what the sublayers make that carries a gradient."""
-    made: List[Tensor] = []
+def _recording(model: nn.Layer) -> Iterator[List[Any]]:
+    """Collect the last operation behind each result of a sublayer that carries a gradient."""
+    made: List[Any] = []
 
     def record(layer: nn.Layer, inputs: Any, outputs: Any) -> None:
-        made.extend(tensor for tensor in tensors_in(outputs) if _carries_gradient(tensor))
+        made.extend(t.grad_fn for t in tensors_in(outputs) if _carries_gradient(t))
 
     handles = [layer.register_forward_post_hook(record) for layer in model.sublayers()]
     try:

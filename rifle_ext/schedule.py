@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reset:
-    """One planned reset.
+    """One reset that a block asks for.
 
     Attributes
     ----------
@@ -29,17 +29,13 @@ class Reset:
         Optimizer steps done before the reset.
     epoch
         The epoch, counted from 1, that the last of those steps belongs to.
+    why
+        What makes it due; of a skipped one, why it is not done.
     """
 
     index: int
     step: int
     epoch: int
-
-
-@dataclass(frozen=True)
-class SkippedReset(Reset):
-    """A reset that the block asks for and that is not done, and why."""
-
     why: str
 
 
@@ -60,7 +56,7 @@ class Schedule:
     total_steps: int
     steps_per_epoch: int
     resets: Tuple[Reset, ...]
-    skipped: Tuple[SkippedReset, ...]
+    skipped: Tuple[Reset, ...]
 
     def period(self, step: int) -> Tuple[int, int]:
         """First step and end (exclusive) of the period that step number `step` (from 0) is in."""
@@ -99,17 +95,21 @@ def make_schedule(block: RifleConfig, total_steps: int, steps_per_epoch: int) ->
     count = block.max_re_num
     if interval:
         steps = [i * interval * unit for i in range(1, count + 1)]
+        why = f"every {interval} {'epochs' if block.re_init_epoch else 'iterations'}"
     else:
         periods = min(count + 1, total_steps)  # of at least one step each
         steps = [i * total_steps // periods for i in range(1, count + 1)]
+        why = f"equal periods, {count + 1} in all"
     least = (interval or total_steps // (count + 1)) if block.keep_last is None else block.keep_last
-    return _sort_out(steps, total_steps, steps_per_epoch, keep=least * unit)
+    return _sort_out(steps, why, total_steps, steps_per_epoch, keep=least * unit)
 
 
-def _sort_out(steps: List[int], total_steps: int, steps_per_epoch: int, keep: int) -> Schedule:
+def _sort_out(
+    steps: List[int], due: str, total_steps: int, steps_per_epoch: int, keep: int
+) -> Schedule:
     """Part the wanted steps into those that can be done and those that cannot."""
     resets: List[Reset] = []
-    skipped: List[SkippedReset] = []
+    skipped: List[Reset] = []
     for index, step in enumerate(steps, start=1):
         epoch = max(0, step - 1) // steps_per_epoch + 1
         left = total_steps - step
@@ -118,9 +118,9 @@ def _sort_out(steps: List[int], total_steps: int, steps_per_epoch: int, keep: in
         elif left < keep:
             why = f"it would leave {left} iterations of the {keep} that keep_last asks for"
         else:
-            resets.append(Reset(index, step, epoch))
+            resets.append(Reset(index, step, epoch, due))
             continue
-        skipped.append(SkippedReset(index, step, epoch, why))
+        skipped.append(Reset(index, step, epoch, why))
     return Schedule(total_steps, steps_per_epoch, tuple(resets), tuple(skipped))
 
 

@@ -10,7 +10,7 @@ from paddle import Tensor, nn
 
 from rifle_ext.errors import RifleError, did_you_mean
 from rifle_ext.heads import head_of
-from rifle_ext.outputs import Forward, output_parameters, own_parameters, trainable_parameters
+from rifle_ext.outputs import Forward, output_parameters, trainable_parameters
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,13 @@ class Selection:
         return sum(int(tensor.size) for tensor in self.tensors.values())
 
     def layers(self, model: nn.Layer) -> Dict[str, nn.Layer]:
-        """The layers that directly own the parameters, by structured name, in the model's order."""
-        owned = {id(parameter) for parameter in self.parameters.values()}
-        return {
-            name: layer
-            for name, layer in model.named_sublayers(include_self=True)
-            if any(id(p) in owned for p in own_parameters(layer).values())
-        }
+        """The layers that own the tensors, by structured name, in the model's order.
+
+        The model itself has the empty name.
+        """
+        owners = {name.rpartition(".")[0] for name in self.tensors}
+        named = model.named_sublayers(include_self=True)
+        return {name: layer for name, layer in named if name in owners}
 
 
 def select(model: nn.Layer, layers: Union[str, Sequence[str]], forward: Forward) -> Selection:

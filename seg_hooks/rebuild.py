@@ -15,7 +15,9 @@ from paddleseg.utils import utils
 from rifle_ext.patching import rebound, replaced
 
 
-class _QuietBuilder(SegBuilder):
+class QuietBuilder(SegBuilder):
+    """PaddleSeg's builder without its messages."""
+
     @classmethod
     def show_msg(cls, name: str, cfg: Any) -> None:
         """Say nothing: the toolkit has shown this config once."""
@@ -23,12 +25,12 @@ class _QuietBuilder(SegBuilder):
 
 def rebuild(config: Any) -> nn.Layer:
     """The model of a `paddleseg.cvlibs.Config`, with no pretrained weights loaded or downloaded."""
-    with _no_pretrained_weights(), contextlib.redirect_stdout(io.StringIO()):
-        return _QuietBuilder(copy.deepcopy(config)).model
+    with no_pretrained_weights(), contextlib.redirect_stdout(io.StringIO()):
+        return QuietBuilder(copy.deepcopy(config)).model
 
 
 @contextlib.contextmanager
-def _no_pretrained_weights() -> Iterator[None]:
+def no_pretrained_weights() -> Iterator[None]:
     """Make PaddleSeg's loaders idle.
 
     Taking `pretrained` out of the config instead would crash the models whose constructors open the

@@ -19,6 +19,9 @@ from rifle_ext.patching import replaced
 from rifle_ext.reset import write_model
 from seg_hooks.rebuild import rebuild
 
+CORNER = 128
+"""Height and width of what the probe sees of a training image, in pixels."""
+
 
 def run_with_hooks(
     train: Callable, arguments: inspect.BoundArguments, config: Any, source: str
@@ -46,7 +49,7 @@ def run_with_hooks(
     hooks = hooks_for(config.dic, source)
     if not hooks:
         return train(*arguments.args, **arguments.kwargs)
-    run = _training_run(loop, arguments.arguments, config, source)
+    run = training_run(loop, arguments.arguments, config, source)
     for hook in hooks:
         hook.on_train_begin(run)
     handle = run.model.register_forward_pre_hook(_step_counter(run, hooks))
@@ -63,7 +66,14 @@ def run_with_hooks(
             hook.on_train_end(run)
 
 
-def _training_run(loop: ModuleType, given: Dict[str, Any], config: Any, source: str) -> TrainingRun:
+def training_run(loop: ModuleType, given: Dict[str, Any], config: Any, source: str) -> TrainingRun:
+    """What hooks may see of one call of PaddleSeg's `train`, whose arguments are `given`.
+
+    Raises
+    ------
+    RifleError
+        If the training set is too small for one step.
+    """
     rank = paddle.distributed.get_rank()
     logger = given.get("logger") or loop.logger
     steps_per_epoch = _steps_per_epoch(given["train_dataset"], given["batch_size"])
@@ -98,13 +108,19 @@ def _steps_per_epoch(dataset: Any, batch_size: int) -> int:
 def _forward(model: nn.Layer, dataset: Any) -> Any:
     """The model's outputs for a batch of two copies of the first training image.
 
-    Two, because batch normalization of a 1x1 feature map cannot train on one.
+    Two, because batch normalization of a 1x1 feature map cannot train on one. A corner of the image
+    will do, for all models but those that take one size only.
     """
     image = np.asarray(dataset[0]["img"])
     images = paddle.to_tensor(np.stack([image, image]))
-    if getattr(model, "data_format", "NCHW") == "NHWC":
+    channels_last = getattr(model, "data_format", "NCHW") == "NHWC"
+    if channels_last:
         images = images.transpose((0, 2, 3, 1))
-    return model(images)
+    corner = images[:, :CORNER, :CORNER] if channels_last else images[:, :, :CORNER, :CORNER]
+    try:
+        return model(corner)
+    except Exception:  # whatever a model, or Paddle, says of a size
+        return model(images)
 
 
 def _step_counter(run: TrainingRun, hooks: List[Hook]) -> Callable[[nn.Layer, Any], None]:

@@ -1,0 +1,1 @@
+"""Every trainable config of PaddleSeg and PaddleDetection through `rifle-ext plan`."""

@@ -1,0 +1,78 @@
+"""What the checks need of the toolkits' models."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, Iterator
+
+from paddle import nn
+
+from rifle_ext.patching import replaced
+
+COUNTS = ("num_classes", "num_joints", "num_identities", "num_identities_dict")
+
+
+def architecture(model: nn.Layer) -> str:
+    """The model's class, with those of its heads where it names them so."""
+    model = getattr(model, "student_model", model)
+    heads = {type(layer).__name__ for name, layer in model.named_sublayers() if _is_head(name)}
+    return " + ".join([type(model).__name__, *sorted(heads)])
+
+
+def _is_head(name: str) -> bool:
+    parts = name.split(".")
+    return "head" in parts[-1] and not any("head" in part for part in parts[:-1])
+
+
+@contextlib.contextmanager
+def one_class_more(toolkit: str) -> Iterator[None]:
+    """Let a `TrainingRun.rebuild` build with every count of classes in the config raised by one."""
+    if toolkit == "seg":
+        from seg_hooks import rebuild
+
+        build = rebuild.QuietBuilder.build_component
+
+        def build_larger(self: Any, described: Any) -> Any:
+            with replaced(rebuild.QuietBuilder, build_component=build):  # parts are raised already
+                return build(self, _raised(described))
+
+        with replaced(rebuild.QuietBuilder, build_component=build_larger):
+            yield
+    else:
+        from det_hooks import rebuild
+
+        create = rebuild.create
+
+        def create_larger(name: str) -> Any:
+            _raise(rebuild.global_config)  # the rebuild gives it back
+            return create(name)
+
+        with replaced(rebuild, create=create_larger):
+            yield
+
+
+def _raised(described: Any) -> Any:
+    if isinstance(described, dict):
+        return {
+            key: _more(value) if key in COUNTS else _raised(value)
+            for key, value in described.items()
+        }
+    return [_raised(item) for item in described] if isinstance(described, list) else described
+
+
+def _raise(described: Any) -> None:
+    if isinstance(described, dict):
+        for key, value in list(described.items()):
+            if key in COUNTS:
+                described[key] = _more(value)
+            else:
+                _raise(value)
+    elif isinstance(described, list):
+        for item in described:
+            _raise(item)
+
+
+def _more(count: Any) -> Any:
+    if isinstance(count, dict):
+        return {key: _more(value) for key, value in count.items()}
+    return count + 1 if isinstance(count, int) else count

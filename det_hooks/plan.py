@@ -1,0 +1,76 @@
+"""Set up what PaddleDetection's train tool would train, for `rifle-ext plan`."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, Iterator, Mapping, Tuple
+
+import paddle
+from ppdet.core.workspace import global_config, load_config, merge_config
+from ppdet.utils import download
+from ppdet.utils.cli import ArgsParser
+
+import det_hooks
+from det_hooks.rebuild import no_pretrained_weights
+from det_hooks.synthetic import made_up_data
+from det_hooks.train import trainer_class
+from det_hooks.training import training_run
+from rifle_ext.errors import RifleError
+from rifle_ext.hooks import TrainingRun
+from rifle_ext.methods import has_block
+from rifle_ext.patching import replaced
+from rifle_ext.plan import Request
+
+_ON_CPU_AND_SILENT = {
+    "use_gpu": False,
+    "worker_num": 0,
+    "use_vdl": False,
+    "use_wandb": False,
+    "save_proposals": False,
+}
+
+
+@contextlib.contextmanager
+def set_up(request: Request) -> Iterator[Tuple[Mapping[str, Any], TrainingRun]]:
+    """A `rifle_ext.plan.Setup`: the config and the run of its training, on the CPU.
+
+    Raises
+    ------
+    RifleError
+        If the block is wrong, or the data set is missing.
+    """
+    det_hooks.attach()
+    paddle.set_device("cpu")
+    arguments = ["-c", request.config, *(["-o", *request.options] if request.options else [])]
+    options = ArgsParser().parse_args(arguments).opt
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(no_pretrained_weights())
+        stack.enter_context(replaced(download, _download=_refuse))
+        if request.synthetic:
+            stack.enter_context(made_up_data(request.images))
+        load_config(request.config)
+        merge_config(options)
+        merge_config(_ON_CPU_AND_SILENT)
+        global_config.pop("wandb", None)
+        if not has_block(global_config):
+            global_config["rifle"] = None  # all defaults; the adapter notes how the model is built
+        trainer = _trainer(request)
+        yield trainer.cfg, training_run(trainer, request.config)
+
+
+def _trainer(request: Request) -> Any:
+    try:
+        return trainer_class(global_config)(global_config, mode="train")
+    except (FileNotFoundError, AssertionError) as error:
+        if request.synthetic:
+            raise
+        raise RifleError(
+            f"{request.config}: TrainDataset: {error}; --synthetic makes a plan without data"
+        ) from error
+
+
+def _refuse(url: str, *args: Any, **kwargs: Any) -> None:
+    raise RifleError(
+        f"TrainDataset is not on this machine, and a plan downloads nothing (training would fetch "
+        f"{url}); --synthetic makes a plan without data"
+    )

@@ -1,0 +1,156 @@
+"""What RIFLE will do to a training: which layers, drawn how, when."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Callable, ContextManager, Dict, List, Mapping, Sequence, Tuple
+
+from paddle import Tensor
+
+from rifle_ext import fresh
+from rifle_ext.config import RifleConfig
+from rifle_ext.errors import RifleError
+from rifle_ext.hooks import TrainingRun
+from rifle_ext.schedule import Schedule, make_schedule
+from rifle_ext.selection import Selection, select
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `rifle-ext plan` asks a toolkit's adapter to set up.
+
+    Attributes
+    ----------
+    config
+        Path of the config file.
+    options
+        ``key=value`` pairs that override it, as the toolkit's train tool takes them.
+    synthetic
+        Use made-up samples in place of the data set.
+    images
+        Size of the made-up data set.
+    """
+
+    config: str
+    options: Sequence[str] = ()
+    synthetic: bool = False
+    images: int = 1000
+
+
+Setup = Callable[[Request], ContextManager[Tuple[Mapping[str, Any], TrainingRun]]]
+"""Builds what the train tool would build, on the CPU; gives the whole config and the run.
+
+It downloads, trains and writes nothing. Adapters register theirs in the entry-point group
+`rifle_ext.toolkits`.
+"""
+
+
+class Plan:
+    """The resets of one training, made before its first step.
+
+    Parameters
+    ----------
+    block
+        The validated `rifle:` block.
+    run
+        The training.
+
+    Raises
+    ------
+    RifleError
+        If the plan cannot be made for this model and training.
+    """
+
+    def __init__(self, block: RifleConfig, run: TrainingRun) -> None:
+        self.block = block
+        self._run = run
+        if block.weight_initializer == "original" and run.start_step > 0:
+            raise RifleError(
+                "rifle.weight_initializer: original cannot go on after a resume here: the trainer "
+                "has loaded the checkpoint over the values the training started with"
+            )
+        self.schedule: Schedule = make_schedule(block, run.total_steps, run.steps_per_epoch)
+        self.selection: Selection = select(run.model, block.layers, run.forward)
+        self._original: Dict[str, Tensor] = {}
+        if block.weight_initializer == "original":
+            self._original = {n: t.clone().detach() for n, t in self.selection.tensors.items()}
+        self.layers = self.selection.layers(run.model)
+        self.drawn = [_describe(name, value) for name, value in self.draw(1).items()]
+
+    def draw(self, index: int) -> Dict[str, Tensor]:
+        """The fresh values of reset `index` (from 1), by structured name, on the CPU."""
+        seed = self.block.seed
+        if self.block.weight_initializer == "original":
+            values = dict(self._original)
+        else:
+            values = fresh.from_rebuild(self._run.rebuild, self.selection.tensors, seed, index)
+        initializers, parameters = self.block.initializers(), self.selection.parameters
+        values.update(fresh.from_initializers(initializers, parameters, seed, index))
+        return values
+
+    def warnings(self) -> List[str]:
+        """What a user should think about, a sentence each."""
+        found = []
+        if not self.schedule.resets:
+            found.append("nothing will be reset in this training")
+        constant = [d.name for d in self.drawn if d.constant is not None and len(d.shape) >= 2]
+        if constant and self.block.weight_initializer != "original":
+            found.append(
+                f"fresh {', '.join(constant)} are constant: while weights are all zero, for one "
+                "step after a reset, no gradient passes through them to the backbone; a "
+                "weight_initializer such as XavierNormal, or layers: head, avoids that"
+            )
+        return found
+
+    def record(self) -> Dict[str, Any]:
+        """The plan as JSON-ready data; docs/block.md lists the keys."""
+        owned: Dict[str, List[Dict[str, Any]]] = {name: [] for name in self.layers}
+        for drawn in self.drawn:
+            owned[drawn.name.rpartition(".")[0]].append(drawn.record())
+        return {
+            "total_steps": self.schedule.total_steps,
+            "steps_per_epoch": self.schedule.steps_per_epoch,
+            "resets": [asdict(reset) for reset in self.schedule.resets],
+            "skipped": [asdict(skipped) for skipped in self.schedule.skipped],
+            "layers": [
+                {"name": name, "type": type(layer).__name__, "parameters": owned[name]}
+                for name, layer in self.layers.items()
+            ],
+            "values": self.selection.values,
+            "warnings": self.warnings(),
+        }
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """How the first reset draws one tensor.
+
+    Attributes
+    ----------
+    name, shape
+        Of the tensor.
+    constant
+        The one value it is filled with; None if it is not constant.
+    mean, std
+        Of the values drawn, otherwise.
+    """
+
+    name: str
+    shape: List[int]
+    constant: Any
+    mean: float
+    std: float
+
+    def record(self) -> Dict[str, Any]:
+        """As JSON-ready data."""
+        about = {"name": self.name, "shape": self.shape}
+        if self.constant is not None:
+            return {**about, "constant": self.constant}
+        return {**about, "mean": self.mean, "std": self.std}
+
+
+def _describe(name: str, value: Tensor) -> Drawn:
+    values = value.astype("float32").numpy()
+    first = float(values.reshape(-1)[0]) if values.size else 0.0
+    constant = first if (values == first).all() else None
+    return Drawn(name, list(value.shape), constant, float(values.mean()), float(values.std()))
