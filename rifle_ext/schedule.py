@@ -95,18 +95,14 @@ def make_schedule(block: RifleConfig, total_steps: int, steps_per_epoch: int) ->
     count = block.max_re_num
     if interval:
         steps = [i * interval * unit for i in range(1, count + 1)]
-        why = f"every {interval} {'epochs' if block.re_init_epoch else 'iterations'}"
     else:
         periods = min(count + 1, total_steps)  # of at least one step each
         steps = [i * total_steps // periods for i in range(1, count + 1)]
-        why = f"equal periods, {count + 1} in all"
     least = (interval or total_steps // (count + 1)) if block.keep_last is None else block.keep_last
-    return _sort_out(steps, why, total_steps, steps_per_epoch, keep=least * unit)
+    return _sort_out(steps, total_steps, steps_per_epoch, keep=least * unit)
 
 
-def _sort_out(
-    steps: List[int], due: str, total_steps: int, steps_per_epoch: int, keep: int
-) -> Schedule:
+def _sort_out(steps: List[int], total_steps: int, steps_per_epoch: int, keep: int) -> Schedule:
     """Part the wanted steps into those that can be done and those that cannot."""
     resets: List[Reset] = []
     skipped: List[Reset] = []
@@ -118,7 +114,7 @@ def _sort_out(
         elif left < keep:
             why = f"it would leave {left} iterations of the {keep} that keep_last asks for"
         else:
-            resets.append(Reset(index, step, epoch, due))
+            resets.append(Reset(index, step, epoch, f"period {index} is over"))
             continue
         skipped.append(Reset(index, step, epoch, why))
     return Schedule(total_steps, steps_per_epoch, tuple(resets), tuple(skipped))

@@ -14,14 +14,13 @@ import resource
 import sys
 from typing import Any, Dict, List, Set
 
-import paddle
 from paddle import nn
 
-from benchmarks.zoo.models import architecture, one_class_more
+from benchmarks.zoo.models import architecture, class_dependent
 from rifle_ext import cli
 from rifle_ext.config import RifleConfig
 from rifle_ext.hooks import TrainingRun
-from rifle_ext.outputs import probing, tensors_in, trainable_parameters
+from rifle_ext.outputs import tensors_in
 from rifle_ext.plan import Plan, Request
 
 
@@ -29,6 +28,7 @@ def main(toolkit: str, config: str) -> Dict[str, Any]:
     """Examine one config; the result as JSON-ready data."""
     set_up = cli.toolkits()[toolkit].load()
     with set_up(Request(config, synthetic=True)) as (_, run):
+        nodes = _keep_nodes(run)
         plan = Plan(RifleConfig(), run)
         found = set(plan.selection.parameters)
         result = {
@@ -37,12 +37,10 @@ def main(toolkit: str, config: str) -> Dict[str, Any]:
             "plan": {"toolkit": toolkit, "model": type(run.model).__name__, **plan.record()},
         }
         try:
-            with one_class_more(toolkit):
-                larger = run.rebuild()
+            depends = class_dependent(toolkit, run)
         except Exception as error:
             return {**result, "verdict": f"found; no model with one class more: {_line(error)}"}
-        depends = _of_another_shape(run.model, larger)
-        others = _reasons(run, sorted(depends - found))
+        others = _reasons(run.model, nodes, sorted(depends - found))
     return {
         **result,
         "verdict": "found",
@@ -56,22 +54,32 @@ BEHIND = "reaches the outputs through other layers only"
 DEAD = "reaches no output"
 
 
-def _of_another_shape(model: nn.Layer, larger: nn.Layer) -> Set[str]:
-    shapes = {name: parameter.shape for name, parameter in larger.named_parameters()}
-    trainable = trainable_parameters(model)
-    return {name for name, parameter in trainable.items() if shapes.get(name) != parameter.shape}
+def _keep_nodes(run: TrainingRun) -> List[Any]:
+    """Where the operations behind the outputs will be, once the plan has run the model."""
+    nodes: List[Any] = []
+    forward = run.forward
+
+    def keeping() -> Any:
+        outputs = forward()
+        nodes.extend(t.grad_fn for t in tensors_in(outputs) if t.grad_fn is not None)
+        return outputs
+
+    run.forward = keeping
+    return nodes
 
 
-def _reasons(run: TrainingRun, names: List[str]) -> Dict[str, str]:
-    """Why class-dependent parameters are no outputs, from gradients: apart from what finds them."""
-    if not names:
-        return {}
-    named = dict(run.model.named_parameters())
-    with probing(run.model):
-        outputs = [t for t in tensors_in(run.forward()) if not t.stop_gradient]
-        total = paddle.add_n([t.astype("float32").sum() for t in outputs])
-        gradients = paddle.grad(total, [named[name] for name in names], allow_unused=True)
-    return {n: DEAD if g is None else BEHIND for n, g in zip(names, gradients)}
+def _reasons(model: nn.Layer, nodes: List[Any], names: List[str]) -> Dict[str, str]:
+    """Why class-dependent parameters are no outputs: whether anything of them reaches those."""
+    seen: Set[int] = set()
+    ahead = list(nodes)
+    while ahead:
+        node = ahead.pop()
+        if node.node_ptr() not in seen:
+            seen.add(node.node_ptr())
+            ahead.extend(operand for operand in node.next_functions if operand is not None)
+    named = dict(model.named_parameters())
+    used = {n for n in names if named[n].grad_fn and named[n].grad_fn.node_ptr() in seen}
+    return {name: BEHIND if name in used else DEAD for name in names}
 
 
 def _line(error: Exception) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Iterator
+from typing import Any, Iterator, Set
 
 from paddle import nn
 
+from rifle_ext.hooks import TrainingRun
+from rifle_ext.isolation import beside_training
+from rifle_ext.outputs import trainable_parameters
 from rifle_ext.patching import replaced
 
 COUNTS = ("num_classes", "num_joints", "num_identities", "num_identities_dict")
@@ -22,6 +25,15 @@ def architecture(model: nn.Layer) -> str:
 def _is_head(name: str) -> bool:
     parts = name.split(".")
     return "head" in parts[-1] and not any("head" in part for part in parts[:-1])
+
+
+def class_dependent(toolkit: str, run: TrainingRun) -> Set[str]:
+    """Trainable parameters of another shape where there is one class, joint or identity more."""
+    with one_class_more(toolkit), beside_training(seed=0):
+        larger = run.rebuild()
+    shapes = {name: parameter.shape for name, parameter in larger.named_parameters()}
+    trainable = trainable_parameters(run.model)
+    return {name for name, parameter in trainable.items() if shapes.get(name) != parameter.shape}
 
 
 @contextlib.contextmanager

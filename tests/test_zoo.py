@@ -1,0 +1,53 @@
+"""The output layers of many architectures of both zoos, through `rifle-ext plan --synthetic`.
+
+`tests/data/zoo` holds a small config for each and, in `expected.yml`, the layers that are its
+outputs and the class-dependent parameters that are not. Every architecture of the zoos as they are,
+full size, is in docs/zoo.md.
+"""
+
+import numpy as np
+import pytest
+import yaml
+from conftest import ROOT
+from det_runs import workspace_kept
+
+from benchmarks.zoo.models import architecture, class_dependent
+from rifle_ext import cli
+from rifle_ext.config import RifleConfig
+from rifle_ext.plan import Plan, Request
+
+ZOO = ROOT / "tests/data/zoo"
+EXPECTED = yaml.safe_load((ZOO / "expected.yml").read_text())
+CASES = [(toolkit, name) for toolkit in ("seg", "det") for name in sorted(EXPECTED[toolkit])]
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.mark.parametrize(("toolkit", "name"), CASES)
+def test_outputs_are_found_and_redrawn_faithfully(toolkit, name):
+    expected = EXPECTED[toolkit][name]
+    request = Request(str(ZOO / toolkit / f"{name}.yml"), synthetic=True, images=8)
+    with workspace_kept(), cli.toolkits()[toolkit].load()(request) as (_, run):
+        plan = Plan(RifleConfig(), run)
+        assert architecture(run.model) == expected["architecture"]
+        assert sorted(plan.layers) == sorted(expected["outputs"])
+        others = class_dependent(toolkit, run) - set(plan.selection.parameters)
+        assert sorted(others) == sorted(expected.get("not_outputs", []))
+        built = {tensor: t.numpy() for tensor, t in plan.selection.tensors.items()}
+        fresh = {tensor: t.numpy() for tensor, t in plan.draw(1).items()}
+    for tensor, values in built.items():
+        redrawn = fresh[tensor]
+        if np.ptp(values) == 0:
+            assert np.array_equal(redrawn, values), tensor
+        else:
+            assert not np.array_equal(redrawn, values), tensor
+            if values.size >= 1000:
+                assert redrawn.std() == pytest.approx(values.std(), rel=0.15), tensor
+
+
+def test_there_are_as_many_architectures_as_promised():
+    def architectures(toolkit):
+        return {case["architecture"] for case in EXPECTED[toolkit].values()}
+
+    assert len(architectures("seg")) >= 25
+    assert len(architectures("det")) >= 20
