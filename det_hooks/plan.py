@@ -6,7 +6,7 @@ import contextlib
 from typing import Any, Iterator, Mapping, Tuple
 
 import paddle
-from ppdet.core.workspace import global_config, load_config, merge_config
+from ppdet.core.workspace import create, global_config, load_config, merge_config
 from ppdet.utils import download
 from ppdet.utils.cli import ArgsParser
 
@@ -15,6 +15,7 @@ from det_hooks.rebuild import no_pretrained_weights
 from det_hooks.synthetic import made_up_data
 from det_hooks.train import trainer_class
 from det_hooks.training import training_run
+from det_hooks.workspace import Snapshot
 from rifle_ext.errors import RifleError
 from rifle_ext.hooks import TrainingRun
 from rifle_ext.methods import has_block
@@ -44,6 +45,7 @@ def set_up(request: Request) -> Iterator[Tuple[Mapping[str, Any], TrainingRun]]:
     arguments = ["-c", request.config, *(["-o", *request.options] if request.options else [])]
     options = ArgsParser().parse_args(arguments).opt
     with contextlib.ExitStack() as stack:
+        stack.callback(Snapshot().restore)
         stack.enter_context(no_pretrained_weights())
         stack.enter_context(replaced(download, _download=_refuse))
         if request.synthetic:
@@ -54,23 +56,21 @@ def set_up(request: Request) -> Iterator[Tuple[Mapping[str, Any], TrainingRun]]:
         global_config.pop("wandb", None)
         if not has_block(global_config):
             global_config["rifle"] = None  # all defaults; the adapter notes how the model is built
-        trainer = _trainer(request)
+        with contextlib.nullcontext() if request.synthetic else _missing_data(request.config):
+            create("TrainDataset")().check_or_download_dataset()
+        trainer = trainer_class(global_config)(global_config, mode="train")
         yield trainer.cfg, training_run(trainer, request.config)
 
 
-def _trainer(request: Request) -> Any:
+@contextlib.contextmanager
+def _missing_data(config: str) -> Iterator[None]:
     try:
-        return trainer_class(global_config)(global_config, mode="train")
-    except (FileNotFoundError, AssertionError) as error:
-        if request.synthetic:
-            raise
+        yield
+    except (OSError, ValueError, AssertionError) as error:
         raise RifleError(
-            f"{request.config}: TrainDataset: {error}; --synthetic makes a plan without data"
+            f"{config}: TrainDataset: {error}; --synthetic makes a plan without data"
         ) from error
 
 
 def _refuse(url: str, *args: Any, **kwargs: Any) -> None:
-    raise RifleError(
-        f"TrainDataset is not on this machine, and a plan downloads nothing (training would fetch "
-        f"{url}); --synthetic makes a plan without data"
-    )
+    raise RifleError(f"a plan downloads nothing (training would fetch {url})")

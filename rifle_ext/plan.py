@@ -93,12 +93,12 @@ class Plan:
         found = []
         if not self.schedule.resets:
             found.append("nothing will be reset in this training")
-        constant = [d.name for d in self.drawn if d.constant is not None and len(d.shape) >= 2]
-        if constant and self.block.weight_initializer != "original":
+        zero = [d.name for d in self.drawn if d.constant == 0 and len(d.shape) >= 2]
+        if zero and self.block.weight_initializer != "original":
             found.append(
-                f"fresh {', '.join(constant)} are constant: while weights are all zero, for one "
-                "step after a reset, no gradient passes through them to the backbone; a "
-                "weight_initializer such as XavierNormal, or layers: head, avoids that"
+                f"fresh {', '.join(zero)} are all zero: for one step after a reset no gradient "
+                "passes through them to the backbone; a weight_initializer such as XavierNormal, "
+                "or layers: head, avoids that"
             )
         return found
 

@@ -54,14 +54,12 @@ def set_up(request: Request) -> Iterator[Tuple[Mapping[str, Any], TrainingRun]]:
 def _real_dataset(builder: Any, source: str) -> Any:
     try:
         return builder.train_dataset
-    except (FileNotFoundError, ValueError) as error:
+    except (FileNotFoundError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[-1]  # PaddleSeg puts lines of its own before it
         raise RifleError(
-            f"{source}: train_dataset: {error}; --synthetic makes a plan without data"
+            f"{source}: train_dataset: {reason}; --synthetic makes a plan without data"
         ) from error
 
 
 def _refuse(url: str, *args: Any, **kwargs: Any) -> None:
-    raise RifleError(
-        f"train_dataset is not on this machine, and a plan downloads nothing (training would "
-        f"fetch {url}); --synthetic makes a plan without data"
-    )
+    raise RifleError(f"a plan downloads nothing (training would fetch {url})")

@@ -12,13 +12,13 @@ HEIGHT, WIDTH = 256, 320
 
 
 class MadeUpDataset(Dataset):
-    """Images of random values and labels of random classes.
+    """Images of random values; labels of class 0 with a corner of class 1.
 
     Parameters
     ----------
     builder
         A `paddleseg.cvlibs.SegBuilder`: its config says what transforms the training uses, and how
-        many classes and channels there are.
+        many channels an image has.
     images
         How many images the data set seems to hold.
     """
@@ -28,7 +28,6 @@ class MadeUpDataset(Dataset):
         described = builder.config.train_dataset_cfg
         known = builder.train_dataset_class
         self._images = images
-        self._classes = described.get("num_classes") or getattr(known, "NUM_CLASSES", None) or 2
         self._channels = described.get("img_channels") or getattr(known, "IMG_CHANNELS", None) or 3
         operations = [builder.build_component(item) for item in described.get("transforms") or []]
         self._transforms = Compose(operations, img_channels=self._channels)
@@ -39,10 +38,12 @@ class MadeUpDataset(Dataset):
     def __getitem__(self, index: int) -> Dict[str, Any]:
         """One sample: `img` (float32, [channels, height, width]) and `label` (uint8)."""
         draw = np.random.RandomState(index)
+        label = np.zeros([HEIGHT, WIDTH], "uint8")
+        label[: HEIGHT // 4, : WIDTH // 4] = 1
         return self._transforms(
             {
                 "img": draw.uniform(0, 255, [HEIGHT, WIDTH, self._channels]).astype("float32"),
-                "label": draw.randint(0, self._classes, [HEIGHT, WIDTH]).astype("uint8"),
+                "label": label,
                 "gt_fields": ["label"],
                 "trans_info": [],
             }

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import yaml
 from conftest import ROOT
-from det_runs import workspace_kept
 
 from benchmarks.zoo.models import architecture, class_dependent
 from rifle_ext import cli
@@ -27,7 +26,7 @@ pytestmark = pytest.mark.timeout(120)
 def test_outputs_are_found_and_redrawn_faithfully(toolkit, name):
     expected = EXPECTED[toolkit][name]
     request = Request(str(ZOO / toolkit / f"{name}.yml"), synthetic=True, images=8)
-    with workspace_kept(), cli.toolkits()[toolkit].load()(request) as (_, run):
+    with cli.toolkits()[toolkit].load()(request) as (_, run):
         plan = Plan(RifleConfig(), run)
         assert architecture(run.model) == expected["architecture"]
         assert sorted(plan.layers) == sorted(expected["outputs"])

@@ -1,0 +1,165 @@
+"""`rifle-ext plan`: what it says is what a training does, and it does nothing else."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import yaml
+from conftest import ROOT
+from test_det_training import events as det_events
+
+from rifle_ext import cli
+
+pytestmark = pytest.mark.timeout(180)
+
+KEYS = [
+    "toolkit", "model", "total_steps", "steps_per_epoch", "resets", "skipped", "layers", "values",
+    "warnings",
+]  # fmt: skip
+
+
+def plan(capsys, toolkit, path, *more):
+    """The JSON that the command prints."""
+    assert cli.main(["plan", "--toolkit", toolkit, "-c", str(path), "--json", *more]) == 0
+    said = capsys.readouterr().out
+    return json.loads(said[said.index("{") :])
+
+
+def refused(capsys, toolkit, path, *more):
+    """What the command says where it fails."""
+    assert cli.main(["plan", "--toolkit", toolkit, "-c", str(path), *more]) == 2
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+def test_the_plan_of_a_segmentation_is_what_its_training_does(seg, capsys):
+    path = seg.config(rifle={"re_init_iter": 5, "max_re_num": 3, "seed": 4})
+    planned = plan(capsys, "seg", path)
+    assert list(planned) == KEYS
+    assert (planned.pop("toolkit"), planned.pop("model")) == ("seg", "TinySeg")
+    assert [r["step"] for r in planned["resets"]] == [5]
+    assert [(r["index"], r["step"]) for r in planned["skipped"]] == [(2, 10), (3, 15)]
+    assert all(set(r) == {"index", "step", "epoch", "why"} for r in planned["resets"])
+    seg.train(path)
+    (done,) = seg.events("plan")
+    assert {key: done[key] for key in planned} == planned
+
+
+def test_the_plan_of_a_detection_is_what_its_training_does(det, capsys):
+    path = det.config(rifle={"re_init_epoch": 1, "max_re_num": 2}, epoch=3)
+    planned = plan(capsys, "det", path)
+    assert (planned.pop("toolkit"), planned.pop("model")) == ("det", "YOLOv3")
+    det.train(path)
+    (done,) = det_events(det, path, "plan")
+    assert {key: done[key] for key in planned} == planned
+    resets = det_events(det, path, "reset")
+    assert [r["step"] for r in resets] == [r["step"] for r in planned["resets"]]
+
+
+def test_tensors_are_described_as_they_are_drawn(det, capsys):
+    planned = plan(capsys, "det", det.config(rifle=None), "--synthetic")
+    tensors = {p["name"]: p for layer in planned["layers"] for p in layer["parameters"]}
+    bias = tensors["yolo_head.pred_cls.0.bias"]
+    assert set(bias) == {"name", "shape", "constant"}
+    assert bias["constant"] == pytest.approx(-4.595, abs=0.001)
+    assert planned["warnings"][0].startswith("fresh yolo_head.pred_cls.0.weight, ")
+    assert sum(p["shape"] == [5] for p in tensors.values()) == 3
+    drawn = {"weight_initializer": {"type": "Normal", "mean": 2.0, "std": 0.5}}
+    planned = plan(capsys, "det", det.config(rifle=drawn), "--synthetic")
+    tensors = {p["name"]: p for layer in planned["layers"] for p in layer["parameters"]}
+    weight = tensors["yolo_head.pred_reg.0.weight"]
+    assert set(weight) == {"name", "shape", "mean", "std"}
+    assert weight["mean"] == pytest.approx(2.0, abs=0.02)
+    assert weight["std"] == pytest.approx(0.5, abs=0.02)
+    assert planned["warnings"] == []
+
+
+def test_made_up_samples_find_the_layers_that_real_ones_find(seg, det, capsys):
+    path = seg.config(rifle=None)
+    real, made_up = plan(capsys, "seg", path), plan(capsys, "seg", path, "--synthetic")
+    assert (real["layers"], real["values"]) == (made_up["layers"], made_up["values"])
+    path = det.config(rifle=None)
+    real, made_up = plan(capsys, "det", path), plan(capsys, "det", path, "--synthetic")
+    assert (real["layers"], real["values"]) == (made_up["layers"], made_up["values"])
+
+
+def test_the_size_of_the_made_up_data_set(seg, det, capsys):
+    more = ["--synthetic", "--images", "40"]
+    assert plan(capsys, "seg", seg.config(rifle=None), *more)["steps_per_epoch"] == 10  # of 4
+    planned = plan(capsys, "det", det.config(rifle=None), *more)
+    assert planned["total_steps"] == 4 * planned["steps_per_epoch"]
+    assert planned["steps_per_epoch"] == 20  # of 2
+    assert "allowed is" in refused(capsys, "seg", seg.config(), "--synthetic", "--images", "0")
+
+
+def test_options_and_configs_without_a_block(seg, det, capsys):
+    assert len(plan(capsys, "seg", seg.config())["resets"]) == 3
+    assert len(plan(capsys, "det", det.config(), "--synthetic")["resets"]) == 3
+    one = ["-o", "rifle.max_re_num=1"]
+    assert len(plan(capsys, "seg", seg.config(), *one)["resets"]) == 1
+    assert len(plan(capsys, "det", det.config(), "--synthetic", *one)["resets"]) == 1
+
+
+def test_errors_are_one_line_that_names_file_and_remedy(seg, det, capsys, tmp_path):
+    for toolkit, runs in (("seg", seg), ("det", det)):
+        path = runs.config(rifle={"max_re_nun": 1})
+        assert cli.main(["plan", "--toolkit", toolkit, "-c", str(path)]) == 2
+        assert "did you mean max_re_num?" in capsys.readouterr().err
+        path = runs.config(rifle={"layers": ["nothing"]})
+        said = refused(capsys, toolkit, path)
+        assert said.startswith(f'[RIFLE] {path}: rifle.layers: "nothing" matches no parameter')
+    missing = tmp_path / "missing.yml"
+    assert refused(capsys, "seg", missing) == f"[RIFLE] --config {missing}: there is no such file"
+    path = seg.config()
+    content = yaml.safe_load(path.read_text())
+    content["train_dataset"]["train_path"] = "/nowhere/train.txt"
+    path.write_text(yaml.safe_dump(content))
+    assert refused(capsys, "seg", path).endswith("--synthetic makes a plan without data")
+    path = det.config(TrainDataset={"name": "COCODataSet", "dataset_dir": "/nowhere",
+                                    "image_dir": "x", "anno_path": "y.json"})  # fmt: skip
+    assert refused(capsys, "det", path).endswith("--synthetic makes a plan without data")
+
+
+def test_false_means_nothing_will_be_reset(seg, capsys):
+    path = seg.config(rifle=False)
+    assert cli.main(["plan", "--toolkit", "seg", "-c", str(path)]) == 0
+    assert "rifle: false; nothing will be reset" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("toolkit", "config"), [("seg", "seg/pp_liteseg.yml"), ("det", "det/picodet.yml")]
+)
+def test_the_command_prints_json_alone_and_writes_and_downloads_nothing(toolkit, config, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import socket\n"
+        "def refuse(*args): raise OSError('no network in this test')\n"
+        "socket.socket.connect = refuse\n"
+    )
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    url = "https://nowhere.invalid/weights.pdparams"
+    pretrained = {"seg": f"model.backbone.pretrained={url}", "det": f"pretrain_weights={url}"}
+    command = [sys.executable, "-m", "rifle_ext", "plan", "--toolkit", toolkit, "--synthetic",
+               "--json", "-c", str(ROOT / "configs" / config),
+               "-o", pretrained[toolkit]]  # fmt: skip
+    done = subprocess.run(
+        command, cwd=folder, text=True, capture_output=True, timeout=120,
+        env={**os.environ, "HOME": str(folder), "MPLCONFIGDIR": str(tmp_path / "matplotlib"),
+             "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert list(json.loads(done.stdout)) == KEYS
+    # Importing the toolkits makes empty folders in the home folder.
+    assert [path for path in folder.rglob("*") if path.is_file()] == []
+    assert [path.name for path in folder.iterdir() if not path.name.startswith(".")] == []
+
+
+def test_text(capsys, seg):
+    path = seg.config(rifle={"re_init_iter": 5, "max_re_num": 2})
+    assert cli.main(["plan", "--toolkit", "seg", "-c", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert "TinySeg: 2 layers, " in said
+    assert "  1. after iteration 5 (epoch " in said
+    assert "  2. after iteration 10" in said
+    assert "skipped, " in said
