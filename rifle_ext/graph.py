@@ -56,11 +56,12 @@ class Reached:
     parameters
         Names of those that reach the tensors through no other mixing operation.
     mixing
-        The mixing operations at which the walk stopped.
+        The mixing operations at which the walk stopped, with the names of the parameters they mix
+        by.
     """
 
     parameters: Set[str]
-    mixing: Set[Key]
+    mixing: Dict[Key, Set[str]]
 
 
 class Graph:
@@ -84,11 +85,11 @@ class Graph:
         self._nodes = nodes
         self._operations = _read(nodes)
         self._made_of = self._parameters_alone()
-        self.mixing: Dict[Key, Set[str]] = {}
+        self._mixing: Dict[Key, Set[str]] = {}
         for key, operation in self._operations.items():
             weights = self._weights(operation)
             if weights:
-                self.mixing[key] = weights
+                self._mixing[key] = weights
 
     def reached(self, nodes: Iterable[Any], losses: bool = False) -> Reached:
         """What reaches the tensors that `nodes` made, some of those the graph was read from.
@@ -100,12 +101,13 @@ class Graph:
         """
         return self._walk([node.node_ptr() for node in nodes], losses)
 
-    def consumed(self) -> Set[Key]:
-        """The mixing operations whose results are an operand of other mixing operations."""
-        return self._walk([key for mixing in self.mixing for key in self._inputs(mixing)]).mixing
+    def consumed(self) -> Dict[Key, Set[str]]:
+        """The mixing operations whose results go into other mixing operations."""
+        operands = [key for mixing in self._mixing for key in self._operations[mixing].operands]
+        return self._walk([key for key in operands if key is not None]).mixing
 
     def _walk(self, starts: Iterable[Key], losses: bool = False) -> Reached:
-        reached = Reached(set(), set())
+        reached = Reached(set(), {})
         seen: Set[Tuple[Key, bool, bool]] = set()
         ahead = [(key, losses, False) for key in starts]
         while ahead:
@@ -118,10 +120,10 @@ class Graph:
                 if not on_losses:
                     reached.parameters.add(self._leaves[key])
                 continue
-            weights = self.mixing.get(key) or (self._factors(operation) if summed else set())
+            weights = self._mixing.get(key) or (self._factors(operation) if summed else set())
             if weights:
                 reached.parameters.update(weights)
-                reached.mixing.add(key)
+                reached.mixing[key] = weights
                 continue
             on_losses = on_losses and operation.kind in _ON_LOSSES
             summed = operation.kind in _SUMS
@@ -155,11 +157,6 @@ class Graph:
         """The operands made of parameters alone; if all are, the first one is the input."""
         made = [key for key in operation.operands if key is not None and key in self._made_of]
         return made[1:] if len(made) > 1 and made[0] == operation.operands[0] else made
-
-    def _inputs(self, mixing: Key) -> List[Key]:
-        operation = self._operations[mixing]
-        weights = self._weight_operands(operation)
-        return [key for key in operation.operands if key is not None and key not in weights]
 
     def _parameters_alone(self) -> Dict[Key, FrozenSet[str]]:
         """For each operation whose result depends on parameters alone: their names.

@@ -58,11 +58,11 @@ def output_parameters(model: nn.Layer, forward: Forward) -> Dict[str, Tensor]:
 def _without_luck(graph: Graph, made: List[Any], found: Set[str], names: List[str]) -> Set[str]:
     """Parameters of the heads whose results went neither into a loss nor anywhere else."""
     consumed = graph.consumed()
-    inner = set().union(*(graph.mixing[key] for key in consumed))
+    inner = set().union(*consumed.values())
     last: Set[str] = set()
     for node in made:
         reached = graph.reached([node])
-        if reached.mixing and not reached.mixing & consumed:
+        if reached.mixing and not reached.mixing.keys() & consumed.keys():
             last |= reached.parameters
     heads = {head_of(name, names) for name in found}
     return {name for name in last - inner - found if head_of(name, names) in heads}
