@@ -8,6 +8,10 @@ import yaml
 from conftest import ROOT
 from test_det_training import events
 
+from det_hooks.plan import set_up
+from rifle_ext.plan import Request
+from rifle_ext.selection import select
+
 pytestmark = pytest.mark.timeout(180)
 
 EXPECTED = {
@@ -111,7 +115,6 @@ def test_keypoint_model():
     from det_hooks.rebuild import rebuild
     from det_hooks.workspace import Snapshot
     from rifle_ext import fresh
-    from rifle_ext.selection import select
 
     with workspace_kept():
         load_config(str(ROOT / "configs/det/keypoint_tinypose.yml"))
@@ -129,3 +132,19 @@ def test_keypoint_model():
     stds = [layer.weight.numpy().std() for layer in built]
     assert values["final_conv.weight"].numpy().std() == pytest.approx(np.mean(stds), rel=0.2)
     assert np.array_equal(values["final_conv.bias"].numpy(), built[0].bias.numpy())
+
+
+@pytest.mark.parametrize("family", ["faster_rcnn", "gfl", "mask_rcnn", "ssd", "yolov3"])
+def test_images_without_any_box_show_the_same_outputs(det, family):
+    """No loss of boxes, then: layers whose results nothing else uses are outputs all the same."""
+    truth = json.loads((det.scenes / "train.json").read_text())
+    (det.scenes / "no_boxes.json").write_text(json.dumps({**truth, "annotations": []}))
+    found = {}
+    for annotations in ("train.json", "no_boxes.json"):
+        path = det.config(ready=family, rifle=None)
+        content = yaml.safe_load(path.read_text())
+        content["TrainDataset"].update(anno_path=annotations, allow_empty=True)
+        path.write_text(yaml.safe_dump(content))
+        with set_up(Request(str(path))) as (_, run):
+            found[annotations] = list(select(run.model, "auto", run.forward).parameters)
+    assert found["no_boxes.json"] == found["train.json"] != []

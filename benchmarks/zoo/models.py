@@ -18,13 +18,15 @@ COUNTS = ("num_classes", "num_joints", "num_identities", "num_identities_dict")
 def architecture(model: nn.Layer) -> str:
     """The model's class, with those of its heads where it names them so."""
     model = getattr(model, "student_model", model)
-    heads = {type(layer).__name__ for name, layer in model.named_sublayers() if _is_head(name)}
+    named = model.named_sublayers()
+    heads = {type(layer).__name__ for name, layer in named if _is_head(name, layer)}
     return " + ".join([type(model).__name__, *sorted(heads)])
 
 
-def _is_head(name: str) -> bool:
-    parts = name.split(".")
-    return "head" in parts[-1] and not any("head" in part for part in parts[:-1])
+def _is_head(name: str, layer: nn.Layer) -> bool:
+    *outer, own = name.split(".")
+    named_so = "head" in own and "Head" in type(layer).__name__
+    return named_so and not any("head" in part for part in outer)
 
 
 def class_dependent(toolkit: str, run: TrainingRun) -> Set[str]:
