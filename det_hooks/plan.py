@@ -7,6 +7,7 @@ from typing import Any, Iterator, Mapping, Tuple
 
 import paddle
 from ppdet.core.workspace import create, global_config, load_config, merge_config
+from ppdet.optimizer import OptimizerBuilder
 from ppdet.utils import download
 from ppdet.utils.cli import ArgsParser
 
@@ -46,7 +47,9 @@ def set_up(request: Request) -> Iterator[Tuple[Mapping[str, Any], TrainingRun]]:
     options = ArgsParser().parse_args(arguments).opt
     with contextlib.ExitStack() as stack:
         stack.callback(Snapshot().restore)
+        stack.enter_context(paddle.utils.unique_name.guard())  # names as in a process of its own
         stack.enter_context(no_pretrained_weights())
+        stack.enter_context(replaced(OptimizerBuilder, __call__=_plain_optimizer))
         stack.enter_context(replaced(download, _download=_refuse))
         if request.synthetic:
             stack.enter_context(made_up_data(request.images))
@@ -60,6 +63,11 @@ def set_up(request: Request) -> Iterator[Tuple[Mapping[str, Any], TrainingRun]]:
             create("TrainDataset")().check_or_download_dataset()
         trainer = trainer_class(global_config)(global_config, mode="train")
         yield trainer.cfg, training_run(trainer, request.config)
+
+
+def _plain_optimizer(builder: Any, rate: Any, model: Any) -> paddle.optimizer.Optimizer:
+    """Stands in for the config's: a plan does no step, and some cannot be made on a CPU."""
+    return paddle.optimizer.SGD(rate, model.parameters())
 
 
 @contextlib.contextmanager

@@ -10,12 +10,19 @@ import paddle
 
 
 def forward(trainer: Any) -> Any:
-    """The losses of the trainer's model on a batch of two of its own training samples.
+    """The losses of the trainer's model on one of its own training samples, or two if need be.
 
     The samples with the most ground truth are taken, so that every loss term has something to learn
     from. The data pipeline is run by hand: the trainer's loader would lose a batch.
     """
-    batch = _tensors(_batch(trainer.loader))
+    try:
+        return _losses(trainer, 1)
+    except Exception:  # whatever a model, a transform or Paddle says of a batch of one
+        return _losses(trainer, 2)
+
+
+def _losses(trainer: Any, count: int) -> Any:
+    batch = _tensors(_batch(trainer.loader, count))
     batch["epoch_id"] = 0
     on_device = trainer.cfg.get("use_gpu") or trainer.cfg.get("use_npu")
     with paddle.amp.auto_cast(
@@ -24,20 +31,20 @@ def forward(trainer: Any) -> Any:
         return trainer.model(batch)
 
 
-def _batch(loader: Any) -> Any:
+def _batch(loader: Any, count: int) -> Any:
     """Samples through the loader's own transforms; of a semi-supervised one, the labelled weak."""
     semi = hasattr(loader, "dataset_label")
     dataset = copy.copy(loader.dataset_label if semi else loader.dataset)
     collate = loader._batch_transforms_label if semi else loader._batch_transforms
-    batch = collate([dataset[index] for index in _richest(dataset)])
+    batch = collate([dataset[index] for index in _richest(dataset, count)])
     return batch[0] if semi else batch
 
 
-def _richest(dataset: Any) -> List[int]:
-    """Positions of the two samples with the most ground truth boxes."""
-    records = getattr(dataset, "roidbs", None) or [{}] * min(2, len(dataset))
+def _richest(dataset: Any, count: int) -> List[int]:
+    """Positions of the samples with the most ground truth boxes."""
+    records = getattr(dataset, "roidbs", None) or [{}] * min(count, len(dataset))
     boxes = [len(record.get("gt_bbox", ())) for record in records]
-    return sorted(range(len(records)), key=lambda i: -boxes[i])[:2]
+    return sorted(range(len(records)), key=lambda i: -boxes[i])[:count]
 
 
 def _tensors(value: Any) -> Any:

@@ -40,6 +40,7 @@ def no_pretrained_weights() -> Iterator[None]:
         checkpoint.load_pretrain_weight: lambda *args, **kwargs: None,
         checkpoint.load_weight: lambda *args, **kwargs: 0,
         checkpoint.get_weights_path: lambda path: path,
+        paddle.utils.download.get_weights_path_from_url: lambda url, *args, **kwargs: url,
     }
 
     def nothing(*args: Any, **kwargs: Any) -> Dict[str, Any]:

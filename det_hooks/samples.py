@@ -119,6 +119,7 @@ def _joints(dataset: Any) -> np.ndarray:
 
 
 def _person(dataset: Any) -> Sample:
+    """Joints in pixels (`joints`: releases up to 2.6.0)."""
     joints = _joints(dataset)
     visible = np.ones_like(joints)
     joints[:, 2] = visible[:, 2] = 0
@@ -128,6 +129,7 @@ def _person(dataset: Any) -> Sample:
         "center": np.array([WIDTH / 2, HEIGHT / 2], "float32"),
         "scale": np.array([WIDTH / 200, HEIGHT / 200], "float32"),
         "joints": joints,
+        "gt_joints": joints,
         "joints_vis": visible,
         "im_id": 0,
         "score": 1,

@@ -136,7 +136,8 @@ def _recording(model: nn.Layer) -> Iterator[List[Any]]:
     made: List[Any] = []
 
     def record(layer: nn.Layer, inputs: Any, outputs: Any) -> None:
-        made.extend(t.grad_fn for t in tensors_in(outputs) if _carries_gradient(t))
+        results = [t for t in tensors_in(outputs) if _carries_gradient(t) and t.size > 1]
+        made.extend(result.grad_fn for result in results)  # a single value is a weighed loss
 
     handles = [layer.register_forward_post_hook(record) for layer in model.sublayers()]
     try:

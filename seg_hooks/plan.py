@@ -31,7 +31,10 @@ def set_up(request: Request) -> Iterator[Tuple[Mapping[str, Any], TrainingRun]]:
     """
     seg_hooks.attach()
     paddle.set_device("cpu")
-    with rebound({download.download_file_and_uncompress: _refuse}), no_pretrained_weights():
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(paddle.utils.unique_name.guard())  # names as in a process of its own
+        stack.enter_context(rebound({download.download_file_and_uncompress: _refuse}))
+        stack.enter_context(no_pretrained_weights())
         config = Config(request.config, opts=list(request.options) or None)
         builder = SegBuilder(config)
         model = builder.model
