@@ -10,19 +10,21 @@ import paddle
 
 
 def forward(trainer: Any) -> Any:
-    """The losses of the trainer's model on one of its own training samples, or two if need be.
+    """The losses of the trainer's model on one of its own training samples, or more if need be.
 
     The samples with the most ground truth are taken, so that every loss term has something to learn
     from. The data pipeline is run by hand: the trainer's loader would lose a batch.
     """
-    try:
-        return _losses(trainer, 1)
-    except Exception:  # whatever a model, a transform or Paddle says of a batch of one
-        return _losses(trainer, 2)
+    for count in (1, 2):
+        try:
+            return _losses(trainer, count)
+        except Exception:  # whatever a model, a loss or Paddle says of so few samples
+            continue
+    return _losses(trainer, 8)
 
 
 def _losses(trainer: Any, count: int) -> Any:
-    batch = _tensors(_batch(trainer.loader, count))
+    batch = as_tensors(_batch(trainer.loader, count))
     batch["epoch_id"] = 0
     on_device = trainer.cfg.get("use_gpu") or trainer.cfg.get("use_npu")
     with paddle.amp.auto_cast(
@@ -47,12 +49,12 @@ def _richest(dataset: Any, count: int) -> List[int]:
     return sorted(range(len(records)), key=lambda i: -boxes[i])[:count]
 
 
-def _tensors(value: Any) -> Any:
+def as_tensors(value: Any) -> Any:
     """Arrays as tensors, as the loader would give them, in any nesting."""
     if isinstance(value, np.ndarray) and value.dtype != object:
         return paddle.to_tensor(value)
     if isinstance(value, dict):
-        return {key: _tensors(item) for key, item in value.items()}
+        return {key: as_tensors(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_tensors(item) for item in value]
+        return [as_tensors(item) for item in value]
     return value

@@ -17,8 +17,8 @@ from ppdet.data.source.keypoint_coco import (
 from ppdet.data.source.mot import MCMOTDataSet, MOTDataSet
 from ppdet.data.source.pose3d_cmb import Keypoint3DMultiFramesDataset, Pose3DDataset
 
-HEIGHT, WIDTH = 480, 640
-SIZES = (400, 300, 200, 150, 100, 70, 50, 40, 30, 20, 14, 10)
+HEIGHT, WIDTH = 512, 512
+SIZES = (400, 350, 300, 260, 230, 200, 180, 150, 130, 110, 90, 70, 60, 50, 40, 32, 25, 20, 14, 10)
 IDENTITIES = len(SIZES)
 FRAME = (1080, 1920)
 
@@ -64,8 +64,8 @@ def _pixels(height: int, width: int) -> np.ndarray:
 def _corners() -> np.ndarray:
     """Boxes as corners x1, y1, x2, y2 in pixels: [number of boxes, 4], float32."""
     draw = np.random.RandomState(1)
-    left = [draw.randint(0, WIDTH - size) for size in SIZES]
-    top = [draw.randint(0, HEIGHT - size) for size in SIZES]
+    left = [int(draw.randint(0, WIDTH - size)) for size in SIZES]
+    top = [int(draw.randint(0, HEIGHT - size)) for size in SIZES]
     boxes = [[x, y, x + size, y + size] for x, y, size in zip(left, top, SIZES)]
     return np.array(boxes, "float32")
 

@@ -16,6 +16,7 @@ from ppdet.core.workspace import global_config
 from ppdet.data import reader, source
 
 from det_hooks import samples
+from det_hooks.probe import as_tensors
 from rifle_ext.patching import replaced
 
 
@@ -29,20 +30,24 @@ def made_up_data(images: int) -> Iterator[None]:
         How many images each data set seems to hold.
     """
     with contextlib.ExitStack() as stack:
-        stack.enter_context(replaced(reader, DataLoader=_IdleLoader))
+        stack.enter_context(replaced(reader, DataLoader=_OneBatch))
         for kind in _dataset_classes():
             stack.enter_context(replaced(kind, **_stand_ins(kind, images)))
         yield
 
 
-class _IdleLoader:
-    """A loader that loads nothing; Paddle's would start to read ahead at once, in a thread."""
+class _OneBatch:
+    """A loader of one batch, made when it is asked for.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        pass
+    Paddle's would start to read ahead at once, in a thread.
+    """
+
+    def __init__(self, dataset: Any, batch_sampler: Any, collate_fn: Callable, **others: Any):
+        self._dataset, self._sampler, self._collate = dataset, batch_sampler, collate_fn
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(())
+        indices = next(iter(self._sampler))
+        yield as_tensors(self._collate([self._dataset[index] for index in indices]))
 
 
 def _dataset_classes() -> List[Type]:
