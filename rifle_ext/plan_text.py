@@ -15,9 +15,10 @@ def lines(record: Mapping[str, Any]) -> List[str]:
     for layer in layers:
         said.append(f"  {layer['name'] or '(the model itself)'} ({layer['type']})")
         said += [f"    {_drawn(parameter)}" for parameter in layer["parameters"]]
+    resets = len(record["resets"])
     said.append(
         f"{record['total_steps']} iterations in all, {record['steps_per_epoch']} an epoch; "
-        f"{len(record['resets'])} resets"
+        f"{resets} {'reset' if resets == 1 else 'resets'}"
     )
     for reset in record["resets"]:
         said.append(f"  {_moment(reset)}: {reset['why']}")

@@ -1,11 +1,14 @@
 """Run one check on many configs, each in its own process, and keep what it found.
 
-``python -m benchmarks.zoo.sweep examine --toolkit seg --checkout ../PaddleSeg``
+``python -m benchmarks.zoo.sweep examine --toolkit seg --checkout ../PaddleSeg`` runs
+`benchmarks.zoo.examine` on every trainable config of a checkout: `rifle-ext plan --synthetic
+--json`, then the same model with one class more.
 
-runs `benchmarks.zoo.examine` on every trainable config: `rifle-ext plan --synthetic --json`, then
-the same model with one class more. ``fidelity`` in place of ``examine`` compares redraws with
-constructions, once for each architecture. Results go to ``results/<check>_<toolkit>.jsonl``, a line
-a config; a sweep that is started again goes on where it was.
+``python -m benchmarks.zoo.sweep fidelity --toolkit seg`` runs `benchmarks.zoo.fidelity` on the
+small configs of tests/data/zoo, one or more for each architecture: redraws against constructions.
+
+Results go to ``results/<check>_<toolkit>.jsonl``, a line a config; a sweep that is started again
+goes on where it was.
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ def main() -> None:
     add = parser.add_argument
     add("check", choices=["examine", "fidelity"])
     add("--toolkit", required=True, choices=["seg", "det"])
-    add("--checkout", required=True, type=Path, help="root of a checkout of the toolkit")
+    add("--checkout", type=Path, default=ROOT, help="examine: root of a checkout of the toolkit")
     add("--jobs", type=int, default=2, help="processes at a time")
     add("--seconds", type=float, default=600, help="time limit of a process")
     add("--gigabytes", type=float, default=10, help="memory limit of a process")
@@ -67,16 +70,9 @@ def _ahead(chosen: argparse.Namespace, file: Path) -> List[str]:
     if chosen.check == "examine":
         configs = trainable(chosen.toolkit, chosen.checkout)
     else:
-        configs = _one_of_each(read("examine", chosen.toolkit))
+        small = sorted((ROOT / "tests/data/zoo" / chosen.toolkit).glob("*.yml"))
+        configs = [str(path.relative_to(ROOT)) for path in small]
     return [c for c in configs if c not in done and (chosen.only or "") in c]
-
-
-def _one_of_each(examined: List[Dict[str, Any]]) -> List[str]:
-    """The config of each architecture that was quickest."""
-    quickest: Dict[str, Dict[str, Any]] = {}
-    for result in sorted((r for r in examined if "plan" in r), key=lambda r: r["seconds"]):
-        quickest.setdefault(result["architecture"], result)
-    return sorted(result["config"] for result in quickest.values())
 
 
 def _run(chosen: argparse.Namespace, config: str) -> Dict[str, Any]:
