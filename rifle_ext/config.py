@@ -146,22 +146,24 @@ def parse_block(block: object, source: str = "config") -> Optional[RifleConfig]:
 
 
 def _problems(error: ValidationError, block: Dict[Any, Any]) -> List[str]:
-    """One line for each wrong key, in the block's order."""
+    """One line for each wrong key, in the block's order; what concerns several keys comes last."""
     lines: Dict[str, str] = {}
+    together: List[str] = []
     for found in error.errors(include_url=False):
         path = [part for part in found["loc"] if part in block or len(found["loc"]) == 1]
-        key = str(path[0]) if path else ""
-        if key in _ALLOWED_INITIALIZERS:
+        key = str(path[0]) if path else None
+        if key is None:
+            together.append(f"{BLOCK_KEY}: {found['msg'].replace('Value error, ', '')}")
+        elif key in _ALLOWED_INITIALIZERS:
             lines[key] = _initializer_problem(key, block[key])
-        elif key:
-            lines.setdefault(key, _key_problem(key, block, found))
         else:
-            lines[""] = f"{BLOCK_KEY}: {found['msg'].replace('Value error, ', '')}"
-    return [lines[key] for key in (*block, "") if key in lines]
+            lines.setdefault(key, _key_problem(key, block, found))
+    return [*(lines[key] for key in block if key in lines), *together]
 
 
 def _key_problem(key: str, block: Dict[Any, Any], found: Any) -> str:
-    said = f"{BLOCK_KEY}.{key} = {_show(block.get(key))}"
+    shown = key if key.isprintable() else json.dumps(key)
+    said = f"{BLOCK_KEY}.{shown} = {_show(block.get(key))}"
     if found["type"] == "extra_forbidden":
         known = RifleConfig.model_fields
         return f"{said}: no such key{did_you_mean(key, known)} (keys: {_listed(known)})"
