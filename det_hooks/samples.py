@@ -165,7 +165,7 @@ def _pose(dataset: Any) -> Sample:
         "bbox_scale": HEIGHT / 200,
         "joints_2d": flat,
         "joints_3d": flat / np.array([WIDTH, HEIGHT, 1], "float32"),
-        "mjm_mask": dataset.get_mask(),
+        "mjm_mask": dataset.get_mask().astype("float32"),
         "has_3d_joints": 1,
         "has_2d_joints": 1,
     }

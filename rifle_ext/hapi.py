@@ -7,6 +7,7 @@ from typing import Any, Dict, Optional, Sequence, Union
 import paddle
 from paddle import nn
 
+from rifle_ext.ranks import refuse_parts
 from rifle_ext.rifle import RIFLE, InitializerLike
 
 
@@ -44,6 +45,7 @@ class RIFLECallback(paddle.callbacks.Callback):
 
     def on_train_begin(self, logs: Optional[Dict[str, Any]] = None) -> None:
         """Take the optimizer and the number of epochs from the model that is being fitted."""
+        refuse_parts(self.model._optimizer)
         self.rifle.optimizer = self.model._optimizer
         self.rifle.epochs = self.params.get("epochs")
 

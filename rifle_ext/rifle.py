@@ -14,6 +14,7 @@ from rifle_ext import fresh
 from rifle_ext.config import parse_block
 from rifle_ext.errors import RifleError
 from rifle_ext.outputs import own_parameters
+from rifle_ext.ranks import refuse_parts
 from rifle_ext.reset import digest, reinitialize
 
 InitializerLike = Union[None, str, Mapping[str, Any], Initializer]
@@ -110,6 +111,7 @@ class RIFLE:
             source="RIFLE(...)",
         )
         assert block is not None
+        refuse_parts(optimizer)
         self.block = block
         self.optimizer = optimizer
         self.epochs = epochs
