@@ -20,7 +20,7 @@ import paddle
 
 from benchmarks.zoo.models import architecture
 from rifle_ext import cli
-from rifle_ext.config import RifleConfig
+from rifle_ext.config import parse_block
 from rifle_ext.plan import Plan, Request
 
 DRAWS = 20
@@ -28,10 +28,12 @@ DRAWS = 20
 
 def main(toolkit: str, config: str) -> Dict[str, Any]:
     """Compare for one config; the result as JSON-ready data."""
+    block = parse_block({})
+    assert block is not None
     set_up = cli.toolkits()[toolkit].load()
     request = Request(config, synthetic=True)
     with set_up(request) as (_, run):
-        plan = Plan(RifleConfig(), run)
+        plan = Plan(block, run)
         drawn = [_arrays(plan.draw(index)) for index in range(1, DRAWS + 1)]
         name = architecture(run.model)
     built: List[Dict[str, np.ndarray]] = []

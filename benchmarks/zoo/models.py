@@ -41,28 +41,36 @@ def class_dependent(toolkit: str, run: TrainingRun) -> Set[str]:
 @contextlib.contextmanager
 def one_class_more(toolkit: str) -> Iterator[None]:
     """Let a `TrainingRun.rebuild` build with every count of classes in the config raised by one."""
-    if toolkit == "seg":
-        from seg_hooks import rebuild
+    with _seg_larger() if toolkit == "seg" else _det_larger():
+        yield
 
-        build = rebuild.QuietBuilder.build_component
 
-        def build_larger(self: Any, described: Any) -> Any:
-            with replaced(rebuild.QuietBuilder, build_component=build):  # parts are raised already
-                return build(self, _raised(described))
+@contextlib.contextmanager
+def _seg_larger() -> Iterator[None]:
+    from seg_hooks import rebuild
 
-        with replaced(rebuild.QuietBuilder, build_component=build_larger):
-            yield
-    else:
-        from det_hooks import rebuild
+    build = rebuild.QuietBuilder.build_component
 
-        create = rebuild.create
+    def build_larger(self: Any, described: Any) -> Any:
+        with replaced(rebuild.QuietBuilder, build_component=build):  # parts are raised already
+            return build(self, _raised(described))
 
-        def create_larger(name: str) -> Any:
-            _raise(rebuild.global_config)  # the rebuild gives it back
-            return create(name)
+    with replaced(rebuild.QuietBuilder, build_component=build_larger):
+        yield
 
-        with replaced(rebuild, create=create_larger):
-            yield
+
+@contextlib.contextmanager
+def _det_larger() -> Iterator[None]:
+    from ppdet.core.workspace import create, global_config
+
+    from det_hooks import rebuild
+
+    def create_larger(name: str) -> Any:
+        _raise(global_config)  # the rebuild gives it back
+        return create(name)
+
+    with replaced(rebuild, create=create_larger):
+        yield
 
 
 def _raised(described: Any) -> Any:

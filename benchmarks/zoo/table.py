@@ -65,9 +65,9 @@ def _others(examined: List[Any]) -> Iterator[str]:
     kinds: Dict[str, Dict[str, List[str]]] = {}
     for result in examined:
         if result.get("others") and result["architecture"] not in kinds:
-            reasons = kinds[result["architecture"]] = defaultdict(list)
+            reasons = kinds.setdefault(result["architecture"], {})
             for name, reason in result["others"].items():
-                reasons[reason].append(name)
+                reasons.setdefault(reason, []).append(name)
     for kind, reasons in sorted(kinds.items()):
         for reason, names in reasons.items():
             yield f"| {kind} | {', '.join(names)} | {reason} |"
