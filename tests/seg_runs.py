@@ -148,9 +148,8 @@ class SegRuns:
                 optimizer=builder.optimizer,
                 losses=builder.loss,
                 save_dir=str(out or self.out),
-                iters=config.iters,
                 batch_size=config.batch_size,
-                **{"save_interval": 4, "log_iters": 4, **arguments},
+                **{"iters": config.iters, "save_interval": 4, "log_iters": 4, **arguments},
             )
         return builder.model, before, after
 

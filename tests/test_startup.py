@@ -130,6 +130,23 @@ def test_the_adapter_attaches_whatever_is_imported_first(python, imports):
     assert "RIFLE" not in done.stderr
 
 
+def test_a_zipped_installation(python, wheel, tmp_path):
+    for name in ("rifle_ext", "seg_hooks", "det_hooks"):
+        shutil.rmtree(python.site / name)
+    for folder in python.site.glob("rifle_ext-*.dist-info"):
+        shutil.rmtree(folder)
+    (python.site / "a_zip.pth").write_text(str(wheel))  # read before the start-up file
+    done = python("-c", f"import sys, paddleseg; {ATTACHED}; print(sys.modules['seg_hooks'])")
+    assert done.stdout.split()[0] == "True", done.stderr[-2000:]
+    assert str(wheel) in done.stdout
+
+
+@pytest.mark.parametrize("switch", ["-S", "-I", "-E"])
+def test_switches_of_python(python, switch):
+    done = python(switch, "-c", "print('started')")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "started\n", "")
+
+
 def test_a_toolkit_works_when_the_adapter_is_broken(python):
     (python.site / "seg_hooks/toolkit.py").write_text("raise RuntimeError('broken')")
     done = python("-c", f"import sys, paddleseg; {ATTACHED}")
