@@ -34,8 +34,10 @@ def trainable(toolkit: str, checkout: Path) -> List[str]:
         Root of a checkout of the toolkit.
     """
     paths = sorted((checkout / "configs").rglob("*.yml"))
-    chosen = [path for path in paths if NEEDED[toolkit] <= _keys(toolkit, path)]
-    return [str(path.relative_to(checkout)) for path in chosen if "_base_" not in path.parts]
+    keys = {path: _keys(toolkit, path) for path in paths if "_base_" not in path.parts}
+    # A config with `slim` is added to another one (`--slim_config`).
+    chosen = [path for path in keys if NEEDED[toolkit] <= keys[path] and "slim" not in keys[path]]
+    return [str(path.relative_to(checkout)) for path in chosen]
 
 
 def _keys(toolkit: str, path: Path) -> Set[str]:

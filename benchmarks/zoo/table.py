@@ -32,25 +32,16 @@ def _lines() -> Iterator[str]:
 
 
 def _summary(examined: Dict[str, List[Any]], compared: Dict[str, List[Any]]) -> Iterator[str]:
-    yield from ["", "| | configs | found | architectures | found | redraws the same |"]
-    yield "|---|---|---|---|---|---|"
+    yield from ["", "| | configs | outputs found | architectures among them | redraws the same |"]
+    yield "|---|---|---|---|---|"
     for toolkit, name in TOOLKITS.items():
         found = [r for r in examined[toolkit] if "plan" in r]
         kinds = {r["architecture"] for r in found}
         same = [r for r in compared[toolkit] if r["ok"]]
-        lost = _lost(examined[toolkit])
         yield (
-            f"| {name} | {len(examined[toolkit])} | {len(found)} | {len(kinds) + len(lost)} | "
-            f"{len(kinds)} | {len(same)} of {len(compared[toolkit])} |"
+            f"| {name} | {len(examined[toolkit])} | {len(found)} | {len(kinds)} | "
+            f"{len(same)} of {len(compared[toolkit])} |"
         )
-
-
-def _lost(examined: List[Any]) -> List[str]:
-    """Folders of configs of which none could be planned: architectures that were not found."""
-    folders: Dict[str, List[Any]] = defaultdict(list)
-    for result in examined:
-        folders[result["config"].rpartition("/")[0]].append(result)
-    return [name for name, results in folders.items() if not any("plan" in r for r in results)]
 
 
 def _failures(examined: List[Any]) -> Iterator[str]:
