@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import Any, Dict, Iterator, List
 
 from benchmarks.zoo.sweep import ROOT, read
