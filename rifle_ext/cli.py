@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import sys
+import traceback
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Dict, List, Optional
@@ -17,6 +18,10 @@ from rifle_ext.errors import RifleError
 TOOLKITS = "rifle_ext.toolkits"
 
 
+class _NotSetUp(RifleError):
+    """A toolkit failed with an error of its own, which is shown too."""
+
+
 def main(arguments: Optional[List[str]] = None) -> int:
     """Run the command; returns the exit code: 0, or 2 after an error in what the user gave."""
     chosen = _parser().parse_args(arguments)
@@ -26,6 +31,9 @@ def main(arguments: Optional[List[str]] = None) -> int:
     try:
         return chosen.command(chosen)
     except RifleError as error:
+        if isinstance(error, _NotSetUp):
+            cause = error.__cause__
+            traceback.print_exception(None, cause, getattr(cause, "__traceback__", None))
         print(f"[RIFLE] {error}", file=sys.stderr)
         return 2
 
@@ -75,6 +83,9 @@ def _plan(chosen: argparse.Namespace) -> int:
         raise RifleError(f"--config {chosen.config}: there is no such file")
     if chosen.images < 1:
         raise RifleError(f"--images {chosen.images}: allowed is a whole number, 1 or more")
+    wrong = next((option for option in chosen.opts if "=" not in option), None)
+    if wrong is not None:
+        raise RifleError(f"--opts {wrong}: allowed is key=value, as in rifle.max_re_num=2")
     with contextlib.redirect_stdout(sys.stderr):  # the toolkits log to standard output
         record = _make_plan(chosen)
     if record is None:
@@ -97,7 +108,16 @@ def _make_plan(chosen: argparse.Namespace) -> Optional[Dict[str, Any]]:
 
     set_up = toolkits()[chosen.toolkit].load()
     request = Request(chosen.config, chosen.opts, chosen.synthetic, chosen.images)
-    with set_up(request) as (config, run):
+    with contextlib.ExitStack() as stack:
+        try:
+            config, run = stack.enter_context(set_up(request))
+        except RifleError:
+            raise
+        except (Exception, SystemExit) as error:  # whatever a toolkit says of a config
+            raise _NotSetUp(
+                f"{chosen.config}: the training cannot be set up ({type(error).__name__}, see "
+                f"above); is it a config of {chosen.toolkit}?"
+            ) from error
         block = parse_block(config.get(BLOCK_KEY), chosen.config)
         if block is None:
             return None
@@ -105,4 +125,9 @@ def _make_plan(chosen: argparse.Namespace) -> Optional[Dict[str, Any]]:
             plan = Plan(block, run)
         except RifleError as error:
             raise RifleError(f"{chosen.config}: {error}") from error
+        except Exception as error:
+            raise _NotSetUp(
+                f"{chosen.config}: the model cannot be run on a training sample "
+                f"({type(error).__name__}, see above)"
+            ) from error
         return {"toolkit": chosen.toolkit, "model": type(run.model).__name__, **plan.record()}

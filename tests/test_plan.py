@@ -121,6 +121,19 @@ def test_errors_are_one_line_that_names_file_and_remedy(seg, det, capsys, tmp_pa
     assert refused(capsys, "det", path).endswith("--synthetic makes a plan without data")
 
 
+def test_what_a_toolkit_cannot_set_up_ends_with_one_message(seg, det, capsys, tmp_path):
+    wrong = [("det", seg.config()), ("seg", det.config())]
+    broken = tmp_path / "broken.yml"
+    broken.write_text("a: [1\n b")
+    for toolkit, path in [*wrong, ("seg", broken), ("det", broken)]:
+        said = refused(capsys, toolkit, path, "--synthetic")
+        assert said.startswith(f"[RIFLE] {path}: the training cannot be set up ("), said
+        assert said.endswith(f"see above); is it a config of {toolkit}?")
+    for toolkit in ("seg", "det"):
+        said = refused(capsys, toolkit, seg.config(), "-o", "nonsense")
+        assert said == "[RIFLE] --opts nonsense: allowed is key=value, as in rifle.max_re_num=2"
+
+
 def test_false_means_nothing_will_be_reset(seg, capsys):
     path = seg.config(rifle=False)
     assert cli.main(["plan", "--toolkit", "seg", "-c", str(path)]) == 0
