@@ -19,9 +19,10 @@ from det_hooks.training import training_run
 from det_hooks.workspace import Snapshot
 from rifle_ext.errors import RifleError
 from rifle_ext.hooks import TrainingRun
-from rifle_ext.methods import has_block
+from rifle_ext.isolation import on_cpu
+from rifle_ext.methods import has_block, hooks_for
 from rifle_ext.patching import replaced
-from rifle_ext.plan import Request
+from rifle_ext.plan import Request, refuse_download
 
 _ON_CPU_AND_SILENT = {
     "use_gpu": False,
@@ -42,15 +43,15 @@ def set_up(request: Request) -> Iterator[Tuple[Mapping[str, Any], TrainingRun]]:
         If the block is wrong, or the data set is missing.
     """
     det_hooks.attach()
-    paddle.set_device("cpu")
     arguments = ["-c", request.config, *(["-o", *request.options] if request.options else [])]
     options = ArgsParser().parse_args(arguments).opt
     with contextlib.ExitStack() as stack:
+        stack.enter_context(on_cpu())
         stack.callback(Snapshot().restore)
         stack.enter_context(paddle.utils.unique_name.guard())  # names as in a process of its own
         stack.enter_context(no_pretrained_weights())
         stack.enter_context(replaced(OptimizerBuilder, __call__=_plain_optimizer))
-        stack.enter_context(replaced(download, _download=_refuse))
+        stack.enter_context(replaced(download, _download=refuse_download))
         if request.synthetic:
             stack.enter_context(made_up_data(request.images))
         load_config(request.config)
@@ -59,6 +60,7 @@ def set_up(request: Request) -> Iterator[Tuple[Mapping[str, Any], TrainingRun]]:
         global_config.pop("wandb", None)
         if not has_block(global_config):
             global_config["rifle"] = None  # all defaults; the adapter notes how the model is built
+        hooks_for(global_config, request.config)  # a wrong block is said before data is looked for
         with contextlib.nullcontext() if request.synthetic else _missing_data(request.config):
             create("TrainDataset")().check_or_download_dataset()
         trainer = trainer_class(global_config)(global_config, mode="train")
@@ -78,7 +80,3 @@ def _missing_data(config: str) -> Iterator[None]:
         raise RifleError(
             f"{config}: TrainDataset: {error}; --synthetic makes a plan without data"
         ) from error
-
-
-def _refuse(url: str, *args: Any, **kwargs: Any) -> None:
-    raise RifleError(f"a plan downloads nothing (training would fetch {url})")

@@ -10,19 +10,17 @@ import paddle
 
 
 def forward(trainer: Any) -> Any:
-    """The losses of the trainer's model on one of its own training samples, or more if need be.
+    """The losses of the trainer's model on one of its own training samples, or two if need be.
 
     The samples with the most ground truth are taken, so that every loss term has something to learn
     from. The data pipeline is run by hand: the trainer's loader would lose a batch.
     """
-    for count in (1, 2):
-        try:
-            return _losses(trainer, count)
-        except (ImportError, AttributeError, TypeError):
-            raise
-        except Exception:  # whatever a model, a loss or Paddle says of so few samples
-            continue
-    return _losses(trainer, 8)
+    try:
+        return _losses(trainer, 1)
+    except (ImportError, AttributeError, TypeError):
+        raise
+    except Exception:  # whatever a model, a loss or Paddle says of a batch of one
+        return _losses(trainer, 2)
 
 
 def _losses(trainer: Any, count: int) -> Any:

@@ -52,7 +52,7 @@ def attach_to_toolkit() -> None:
 
 
 def source() -> str:
-    """Path of the config file that brought the block."""
+    """Path of the config file that was read last, bases apart."""
     return _Seen.source
 
 
@@ -132,8 +132,7 @@ def _noting_source(load: Callable) -> Callable:
     @functools.wraps(load)
     def noting(file_path: str) -> Any:
         content = load(file_path)  # bases first: they come through here, too
-        if has_block(content):
-            _Seen.source = str(file_path)
+        _Seen.source = str(file_path)
         return content
 
     return noting

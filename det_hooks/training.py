@@ -100,6 +100,7 @@ def training_run(trainer: Any, source: str) -> TrainingRun:
         log=logger.info if rank == 0 else lambda message: None,
         warn=logger.warning if rank == 0 else lambda message: None,
         forward=lambda: probe.forward(trainer),
+        gives_losses=True,
         rebuild=lambda: rebuild(config_before(trainer), student),
         start_step=trainer.start_epoch * steps_per_epoch,
         shadows=[shadow_of(trainer.ema)] if trainer.use_ema else [],

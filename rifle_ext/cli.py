@@ -16,9 +16,11 @@ from rifle_ext.compat import before_paddle
 from rifle_ext.errors import RifleError
 
 TOOLKITS = "rifle_ext.toolkits"
+IMAGES = 1000
+"""Size of a made-up training set, unless `--images` says."""
 
 
-class _NotSetUp(RifleError):
+class _ToolkitError(RifleError):
     """A toolkit failed with an error of its own, which is shown too."""
 
 
@@ -31,7 +33,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
     try:
         return chosen.command(chosen)
     except RifleError as error:
-        if isinstance(error, _NotSetUp):
+        if isinstance(error, _ToolkitError):
             cause = error.__cause__
             traceback.print_exception(None, cause, getattr(cause, "__traceback__", None))
         print(f"[RIFLE] {error}", file=sys.stderr)
@@ -59,13 +61,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--toolkit", required=True, choices=sorted(toolkits()), help="whose config it is")
     add("-c", "--config", required=True, help="path of the config file")
     add(
-        "-o", "--opts", nargs="+", default=[], metavar="KEY=VALUE",
+        "-o", "--opts", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
         help="override the config, e.g. rifle.max_re_num=2",
     )  # fmt: skip
     add("--synthetic", action="store_true", help="use made-up samples: no data set is needed")
     add(
-        "--images", type=int, default=1000, metavar="N",
-        help="with --synthetic, size of the training set (default: 1000)",
+        "--images", type=int, metavar="N",
+        help=f"with --synthetic, size of the training set (default: {IMAGES})",
     )  # fmt: skip
     add("--json", action="store_true", help="print one JSON object")
     return parser
@@ -81,16 +83,15 @@ def toolkits() -> Dict[str, Any]:
 def _plan(chosen: argparse.Namespace) -> int:
     if not Path(chosen.config).is_file():
         raise RifleError(f"--config {chosen.config}: there is no such file")
-    if chosen.images < 1:
+    if chosen.images is not None and not chosen.synthetic:
+        raise RifleError("--images: the size of the made-up data set of --synthetic, not given")
+    if chosen.images is not None and chosen.images < 1:
         raise RifleError(f"--images {chosen.images}: allowed is a whole number, 1 or more")
-    wrong = next((option for option in chosen.opts if "=" not in option), None)
+    wrong = next((o for o in chosen.opts if not o.partition("=")[0] or "=" not in o), None)
     if wrong is not None:
         raise RifleError(f"--opts {wrong}: allowed is key=value, as in rifle.max_re_num=2")
     with contextlib.redirect_stdout(sys.stderr):  # the toolkits log to standard output
         record = _make_plan(chosen)
-    if record is None:
-        print(f"{chosen.config}: rifle: false; nothing will be reset", file=sys.stderr)
-        return 0
     if chosen.json:
         print(json.dumps(record, indent=2))
     else:
@@ -100,34 +101,34 @@ def _plan(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _make_plan(chosen: argparse.Namespace) -> Optional[Dict[str, Any]]:
-    """The plan's record; None if the block switches RIFLE off."""
+def _make_plan(chosen: argparse.Namespace) -> Dict[str, Any]:
+    """The plan's record, with the names of toolkit and model."""
     before_paddle()
     from rifle_ext.config import BLOCK_KEY, parse_block
-    from rifle_ext.plan import Plan, Request
+    from rifle_ext.plan import Plan, Request, nothing_planned
 
     set_up = toolkits()[chosen.toolkit].load()
-    request = Request(chosen.config, chosen.opts, chosen.synthetic, chosen.images)
+    request = Request(chosen.config, chosen.opts, chosen.synthetic, chosen.images or IMAGES)
     with contextlib.ExitStack() as stack:
         try:
             config, run = stack.enter_context(set_up(request))
         except RifleError:
             raise
         except (Exception, SystemExit) as error:  # whatever a toolkit says of a config
-            raise _NotSetUp(
-                f"{chosen.config}: the training cannot be set up ({type(error).__name__}, see "
-                f"above); is it a config of {chosen.toolkit}?"
-            ) from error
+            raise _toolkit_error(chosen.config, "the training cannot be set up", error) from error
+        about = {"toolkit": chosen.toolkit, "model": type(run.model).__name__}
         block = parse_block(config.get(BLOCK_KEY), chosen.config)
         if block is None:
-            return None
+            return {**about, **nothing_planned(run, "rifle: false: nothing will be reset")}
         try:
-            plan = Plan(block, run)
+            return {**about, **Plan(block, run).record()}
         except RifleError as error:
             raise RifleError(f"{chosen.config}: {error}") from error
         except Exception as error:
-            raise _NotSetUp(
-                f"{chosen.config}: the model cannot be run on a training sample "
-                f"({type(error).__name__}, see above)"
-            ) from error
-        return {"toolkit": chosen.toolkit, "model": type(run.model).__name__, **plan.record()}
+            said = "the model cannot be run on a training sample"
+            raise _toolkit_error(chosen.config, said, error) from error
+
+
+def _toolkit_error(config: str, said: str, error: BaseException) -> _ToolkitError:
+    lines = str(error).strip().splitlines() or [""]
+    return _ToolkitError(f"{config}: {said}: {type(error).__name__}: {lines[-1].strip()}")

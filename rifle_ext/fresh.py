@@ -50,7 +50,7 @@ def from_rebuild(
             if shape != tensor.shape:
                 raise RifleError(
                     f"{name} cannot be redrawn: the model built again from the config has "
-                    + (f"shape {shape}, not {tensor.shape}" if shape else "no such tensor")
+                    + ("no such tensor" if shape is None else f"shape {shape}, not {tensor.shape}")
                     + "; was the model changed after it was built?"
                 )
         return {name: named[name].detach() for name in tensors}

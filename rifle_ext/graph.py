@@ -19,7 +19,8 @@ Key = int
 
 POINTWISE = frozenset(
     ["Add", "AddN", "Subtract", "Multiply", "Divide", "Maximum", "Minimum"]
-    + ["Fmax", "Fmin", "ElementwisePow", "Concat", "Stack", "Where"]
+    + ["Fmax", "Fmin", "ElementwisePow", "Lerp", "Prelu", "Where", "Concat", "Stack"]
+    + ["SetValue", "SetValueWithTensor", "Scatter", "ScatterNdAdd", "IndexAdd", "PutAlongAxis"]
 )
 """Operations of several operands that combine them value by value, or put them side by side."""
 
@@ -28,7 +29,7 @@ _ON_LOSSES = POINTWISE.union(
 )
 """What is done to losses that are single values already: weighed, added up."""
 
-_SUMS = ("Sum", "Mean")
+_SUMS = frozenset(["Sum", "Mean", "PNorm", "Norm", "FrobeniusNorm"])
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ class Graph:
                 reached.mixing[key] = weights
                 continue
             on_losses = on_losses and operation.kind in _ON_LOSSES
-            summed = operation.kind in _SUMS
+            summed = operation.kind in _SUMS or (summed and len(operation.operands) == 1)
             for operand in operation.operands:
                 if operand is not None and not (on_losses and operand in self._made_of):
                     ahead.append((operand, on_losses, summed))
@@ -142,10 +143,15 @@ class Graph:
         return self._large(self._weight_operands(operation))
 
     def _factors(self, operation: Operation) -> Set[str]:
-        """The parameters of a product that is summed afterwards: a linear layer made by hand."""
-        if operation.kind != "Multiply":
+        """The parameters of a product or difference that is summed afterwards.
+
+        That is a linear layer, or a distance from prototypes, made by hand.
+        """
+        weights = self._weight_operands(operation)
+        by_hand = operation.kind in ("Multiply", "Subtract")
+        if not by_hand or len(weights) == len(operation.operands):
             return set()
-        names = self._large(self._weight_operands(operation))
+        names = self._large(weights)
         wide = [n for n in names if sum(size > 1 for size in self._shapes[n]) >= 2]
         return names if wide else set()
 
@@ -155,8 +161,11 @@ class Graph:
 
     def _weight_operands(self, operation: Operation) -> List[Key]:
         """The operands made of parameters alone; if all are, the first one is the input."""
-        made = [key for key in operation.operands if key is not None and key in self._made_of]
-        return made[1:] if len(made) > 1 and made[0] == operation.operands[0] else made
+        known = [key for key in operation.operands if key is not None]
+        made = [key for key in known if key in self._made_of]
+        return (
+            made[1:] if len(made) == len(known) > 1 and made[0] == operation.operands[0] else made
+        )
 
     def _parameters_alone(self) -> Dict[Key, FrozenSet[str]]:
         """For each operation whose result depends on parameters alone: their names.

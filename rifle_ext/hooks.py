@@ -38,6 +38,8 @@ class TrainingRun:
         Write one line at level INFO or WARNING through the toolkit's logger; on rank 0 only.
     forward
         Runs the model once in training mode on a training sample and returns its outputs.
+    gives_losses
+        What it returns are losses.
     rebuild
         Builds the model again from its config, without pretrained weights.
     start_step
@@ -57,6 +59,7 @@ class TrainingRun:
     warn: Callable[[str], None]
     forward: Forward
     rebuild: Rebuild
+    gives_losses: bool = False
     start_step: int = 0
     shadows: List[Shadow] = field(default_factory=list)
 

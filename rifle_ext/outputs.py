@@ -13,25 +13,34 @@ from typing import Any, Callable, ContextManager, Dict, Iterator, List, Set
 
 import paddle
 from paddle import Tensor, nn
+from paddle.distributed.fleet.utils import recompute
 
 from rifle_ext.errors import RifleError
 from rifle_ext.graph import Graph
 from rifle_ext.heads import head_of
 from rifle_ext.isolation import own_random_streams
+from rifle_ext.patching import rebound
 
 Forward = Callable[[], Any]
 """Runs the model once in training mode; returns its outputs or losses in any nesting."""
 
 
-def output_parameters(model: nn.Layer, forward: Forward) -> Dict[str, Tensor]:
+def output_parameters(model: nn.Layer, forward: Forward, losses: bool = False) -> Dict[str, Tensor]:
     """The trainable parameters of the model's output layers, by structured name.
 
-    Costs one forward pass, in the memory of one without gradients. Weights, gradients, buffers,
-    mode and random streams are afterwards as they were before.
+    Costs one forward pass, in about the memory of one without gradients. Weights, gradients,
+    buffers, mode and random streams are afterwards as they were before.
 
-    Where the forward pass gives losses (single values), what of the outputs reaches them depends on
-    the batch: a loss of boxes is often left out where nothing is found. So layers count, too, whose
-    results no other mixing operation uses, in the modules that hold the outputs found.
+    Parameters
+    ----------
+    model
+        Any model.
+    forward
+        Runs it.
+    losses
+        The forward pass gives losses. What of the outputs reaches them depends on the batch: a loss
+        of boxes is often left out where nothing is found. So layers count, too, whose results no
+        other mixing operation uses, in the modules that hold the outputs found.
 
     Raises
     ------
@@ -43,7 +52,6 @@ def output_parameters(model: nn.Layer, forward: Forward) -> Dict[str, Tensor]:
         outputs = [tensor for tensor in tensors_in(forward()) if _carries_gradient(tensor)]
         nodes = [tensor.grad_fn for tensor in outputs]
         graph = Graph([*made, *nodes], named)
-        losses = all(tensor.size == 1 for tensor in outputs)
         found = graph.reached(nodes, losses).parameters
         if losses:
             found |= _without_luck(graph, made, found, list(named))
@@ -95,6 +103,8 @@ def _carries_gradient(tensor: Tensor) -> bool:
         paddle.bfloat16,
         paddle.float32,
         paddle.float64,
+        paddle.complex64,
+        paddle.complex128,
     )
 
 
@@ -106,6 +116,7 @@ def probing(model: nn.Layer) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         stack.enter_context(own_random_streams())
         stack.enter_context(_local_batch_norm())
+        stack.enter_context(rebound({recompute: _called_plainly}))
         stack.enter_context(paddle.enable_grad())
         try:
             model.train()
@@ -128,6 +139,12 @@ def _changed_by_forward(model: nn.Layer) -> List[Tensor]:
 def _nothing_saved() -> ContextManager[None]:
     """Let the forward pass keep nothing for a backward pass, which will not come."""
     return paddle.autograd.saved_tensors_hooks(lambda tensor: None, lambda nothing: nothing)
+
+
+def _called_plainly(function: Callable, *args: Any, **kwargs: Any) -> Any:
+    """Stands in for `recompute`, whose operations the graph does not show."""
+    own = ("preserve_rng_state", "use_reentrant")
+    return function(*args, **{key: value for key, value in kwargs.items() if key not in own})
 
 
 @contextlib.contextmanager

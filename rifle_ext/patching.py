@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from typing import Any, Callable, Iterator, Mapping
+from typing import Any, Callable, Iterator, List, Mapping, Tuple
 
 
 @contextlib.contextmanager
@@ -20,24 +20,35 @@ def replaced(owner: Any, **replacements: Any) -> Iterator[None]:
             setattr(owner, name, original)
 
 
-def rebind(replacements: Mapping[Callable, Callable]) -> None:
+def rebind(replacements: Mapping[Callable, Callable]) -> List[Tuple[Any, str, Callable]]:
     """Put each replacement wherever a loaded module holds the original under a name of its own.
 
     ``from package import function`` copies the reference: replacing it in `package` alone would
     leave those copies as they are.
+
+    Returns
+    -------
+    list
+        What was replaced: module, name and original.
     """
-    by_id = {id(original): replacement for original, replacement in replacements.items()}
-    for module in list(sys.modules.values()):
-        names = vars(module) if hasattr(module, "__dict__") else {}
-        for name in [name for name, value in list(names.items()) if id(value) in by_id]:
-            setattr(module, name, by_id[id(names[name])])
+    by_id = {id(original): original for original in replacements}
+    places = [
+        (module, name, by_id[id(value)])
+        for module in list(sys.modules.values())
+        for name, value in list(getattr(module, "__dict__", {}).items())
+        if id(value) in by_id
+    ]
+    for module, name, original in places:
+        setattr(module, name, replacements[original])
+    return places
 
 
 @contextlib.contextmanager
 def rebound(replacements: Mapping[Callable, Callable]) -> Iterator[None]:
     """`rebind` inside the block, undone after it."""
-    rebind(replacements)
+    places = rebind(replacements)
     try:
         yield
     finally:
-        rebind({replacement: original for original, replacement in replacements.items()})
+        for module, name, original in places:
+            setattr(module, name, original)

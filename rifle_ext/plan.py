@@ -45,6 +45,17 @@ It downloads, trains and writes nothing. Adapters register theirs in the entry-p
 """
 
 
+def refuse_download(url: str, *args: Any, **kwargs: Any) -> None:
+    """Stands in for a toolkit's download.
+
+    Raises
+    ------
+    RifleError
+        Always.
+    """
+    raise RifleError(f"a plan downloads nothing (training would fetch {url})")
+
+
 class Plan:
     """The resets of one training, made before its first step.
 
@@ -70,7 +81,7 @@ class Plan:
                 "has loaded the checkpoint over the values the training started with"
             )
         self.schedule: Schedule = make_schedule(block, run.total_steps, run.steps_per_epoch)
-        self.selection: Selection = select(run.model, block.layers, run.forward)
+        self.selection: Selection = select(run.model, block.layers, run.forward, run.gives_losses)
         self._original: Dict[str, Tensor] = {}
         if block.weight_initializer == "original":
             self._original = {n: t.clone().detach() for n, t in self.selection.tensors.items()}
@@ -119,6 +130,13 @@ class Plan:
             "values": self.selection.values,
             "warnings": self.warnings(),
         }
+
+
+def nothing_planned(run: TrainingRun, why: str) -> Dict[str, Any]:
+    """The record of a training without resets, in the form of `Plan.record`."""
+    lengths = {"total_steps": run.total_steps, "steps_per_epoch": run.steps_per_epoch}
+    nothing: Dict[str, Any] = {"resets": [], "skipped": [], "layers": [], "values": 0}
+    return {**lengths, **nothing, "warnings": [why]}
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,12 @@ class Selection:
         return {name: layer for name, layer in named if name in owners}
 
 
-def select(model: nn.Layer, layers: Union[str, Sequence[str]], forward: Forward) -> Selection:
+def select(
+    model: nn.Layer,
+    layers: Union[str, Sequence[str]],
+    forward: Forward,
+    losses: bool = False,
+) -> Selection:
     """What `layers` of a block stands for in this model.
 
     Parameters
@@ -58,8 +63,8 @@ def select(model: nn.Layer, layers: Union[str, Sequence[str]], forward: Forward)
         The model to be trained.
     layers
         'auto', 'head', or names or globs over structured names of parameters and sublayers.
-    forward
-        Used for 'auto' and 'head' only.
+    forward, losses
+        As for `output_parameters`; used for 'auto' and 'head' only.
 
     Raises
     ------
@@ -67,7 +72,7 @@ def select(model: nn.Layer, layers: Union[str, Sequence[str]], forward: Forward)
         If nothing trainable is found, or a name matches nothing.
     """
     if isinstance(layers, str):
-        outputs = output_parameters(model, forward)
+        outputs = output_parameters(model, forward, losses)
         return (
             _head_modules(model, outputs) if layers == "head" else _with_statistics(model, outputs)
         )

@@ -13,8 +13,9 @@ from paddleseg.utils import download
 import seg_hooks
 from rifle_ext.errors import RifleError
 from rifle_ext.hooks import TrainingRun
+from rifle_ext.isolation import on_cpu
 from rifle_ext.patching import rebound
-from rifle_ext.plan import Request
+from rifle_ext.plan import Request, refuse_download
 from seg_hooks.rebuild import no_pretrained_weights
 from seg_hooks.synthetic import MadeUpDataset
 from seg_hooks.training import training_run
@@ -30,10 +31,10 @@ def set_up(request: Request) -> Iterator[Tuple[Mapping[str, Any], TrainingRun]]:
         If the block is wrong, or the data set is missing.
     """
     seg_hooks.attach()
-    paddle.set_device("cpu")
     with contextlib.ExitStack() as stack:
+        stack.enter_context(on_cpu())
         stack.enter_context(paddle.utils.unique_name.guard())  # names as in a process of its own
-        stack.enter_context(rebound({download.download_file_and_uncompress: _refuse}))
+        stack.enter_context(rebound({download.download_file_and_uncompress: refuse_download}))
         stack.enter_context(no_pretrained_weights())
         config = Config(request.config, opts=list(request.options) or None)
         builder = SegBuilder(config)
@@ -62,7 +63,3 @@ def _real_dataset(builder: Any, source: str) -> Any:
         raise RifleError(
             f"{source}: train_dataset: {reason}; --synthetic makes a plan without data"
         ) from error
-
-
-def _refuse(url: str, *args: Any, **kwargs: Any) -> None:
-    raise RifleError(f"a plan downloads nothing (training would fetch {url})")

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from conftest import ROOT
 from paddle import nn
+from paddle.distributed.fleet.utils import recompute
 from paddleseg.cvlibs import Config, SegBuilder
 
 from rifle_ext.errors import RifleError
@@ -17,9 +18,9 @@ from rifle_ext.selection import select
 X = np.random.RandomState(0).rand(2, 3, 64, 64).astype("float32")
 
 
-def found(model, *inputs, **kwargs):
+def found(model, *inputs, losses=False, **kwargs):
     inputs = [paddle.to_tensor(X)] if not inputs and not kwargs else inputs
-    return list(output_parameters(model, lambda: model(*inputs, **kwargs)))
+    return list(output_parameters(model, lambda: model(*inputs, **kwargs), losses))
 
 
 def conv(i, o):
@@ -157,6 +158,35 @@ CUSTOM_HEADS = {
             hidden=nn.Linear(4, 4), classes=nn.Embedding(2, 4)),
         ["classes.weight"],
     ),
+    "distance from prototypes by hand": (
+        raw(lambda s, x: -((s.hidden(x).unsqueeze(1) - s.weight) ** 2).sum(-1), 3, 4,
+            hidden=nn.Linear(4, 4)),
+        ["weight"],
+    ),
+    "addmm": (
+        raw(lambda s, x: paddle.addmm(s.weight, s.hidden(x), s.out.weight), 2, 3,
+            hidden=nn.Linear(4, 4), out=nn.Linear(4, 3, bias_attr=False)),
+        ["weight", "out.weight"],
+    ),
+    "written over, and interpolated": (
+        raw(lambda s, x: paddle.lerp(s.out(x), s.weight, 0.5), 1, 3, out=nn.Linear(4, 3)),
+        ["weight", "out.weight", "out.bias"],
+    ),
+    "scattered into": (
+        raw(lambda s, x: paddle.scatter(s.out(x), paddle.to_tensor([0]), s.weight), 1, 3,
+            out=nn.Linear(4, 3)),
+        ["weight", "out.weight", "out.bias"],
+    ),
+    "recomputed": (
+        raw(lambda s, x: recompute(s.out, s.hidden(x)), 1, 1, hidden=nn.Linear(4, 4),
+            out=nn.Linear(4, 3)),
+        ["out.weight", "out.bias"],
+    ),
+    "complex": (
+        raw(lambda s, x: paddle.complex(s.re(x), s.im(x)), 1, 1, re=nn.Linear(4, 2),
+            im=nn.Linear(4, 2)),
+        ["re.weight", "re.bias", "im.weight", "im.bias"],
+    ),
     "nested containers": (
         raw(lambda s, x: s.parts["out"][1](s.parts["out"][0](x)), 1, 1, parts=nn.LayerDict(
             {"out": nn.LayerList([nn.Linear(4, 4), nn.Sequential(nn.Linear(4, 2))])})),
@@ -228,7 +258,7 @@ class Detector(nn.Layer):
 
 @pytest.mark.parametrize("boxes", [True, False])
 def test_losses_and_batches_without_luck(boxes):
-    names = found(Detector(), paddle.to_tensor(X), boxes)
+    names = found(Detector(), paddle.to_tensor(X), boxes, losses=True)
     assert names == [
         "head.cls.weight", "head.cls.bias", "head.box.weight", "head.box.bias",
         "head.norm.weight", "head.norm.bias",

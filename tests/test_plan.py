@@ -91,12 +91,13 @@ def test_the_size_of_the_made_up_data_set(seg, det, capsys):
     assert planned["total_steps"] == 4 * planned["steps_per_epoch"]
     assert planned["steps_per_epoch"] == 20  # of 2
     assert "allowed is" in refused(capsys, "seg", seg.config(), "--synthetic", "--images", "0")
+    assert "of --synthetic, not given" in refused(capsys, "seg", seg.config(), "--images", "5")
 
 
 def test_options_and_configs_without_a_block(seg, det, capsys):
     assert len(plan(capsys, "seg", seg.config())["resets"]) == 3
     assert len(plan(capsys, "det", det.config(), "--synthetic")["resets"]) == 3
-    one = ["-o", "rifle.max_re_num=1"]
+    one = ["-o", "rifle.max_re_num=1", "-o", "rifle.seed=3"]
     assert len(plan(capsys, "seg", seg.config(), *one)["resets"]) == 1
     assert len(plan(capsys, "det", det.config(), "--synthetic", *one)["resets"]) == 1
 
@@ -127,17 +128,20 @@ def test_what_a_toolkit_cannot_set_up_ends_with_one_message(seg, det, capsys, tm
     broken.write_text("a: [1\n b")
     for toolkit, path in [*wrong, ("seg", broken), ("det", broken)]:
         said = refused(capsys, toolkit, path, "--synthetic")
-        assert said.startswith(f"[RIFLE] {path}: the training cannot be set up ("), said
-        assert said.endswith(f"see above); is it a config of {toolkit}?")
+        assert said.startswith(f"[RIFLE] {path}: the training cannot be set up: "), said
     for toolkit in ("seg", "det"):
-        said = refused(capsys, toolkit, seg.config(), "-o", "nonsense")
-        assert said == "[RIFLE] --opts nonsense: allowed is key=value, as in rifle.max_re_num=2"
+        for option in ("nonsense", "=3"):
+            said = refused(capsys, toolkit, seg.config(), "-o", option)
+            assert said.startswith(f"[RIFLE] --opts {option}: allowed is key=value, as in ")
 
 
 def test_false_means_nothing_will_be_reset(seg, capsys):
     path = seg.config(rifle=False)
     assert cli.main(["plan", "--toolkit", "seg", "-c", str(path)]) == 0
-    assert "rifle: false; nothing will be reset" in capsys.readouterr().err
+    assert "warning: rifle: false: nothing will be reset" in capsys.readouterr().out
+    planned = plan(capsys, "seg", path)
+    assert list(planned) == KEYS
+    assert planned["layers"] == planned["resets"] == []
 
 
 @pytest.mark.parametrize(
