@@ -18,7 +18,11 @@ from ppdet.data.source.mot import MCMOTDataSet, MOTDataSet
 from ppdet.data.source.pose3d_cmb import Keypoint3DMultiFramesDataset, Pose3DDataset
 
 HEIGHT, WIDTH = 512, 512
-SIZES = (400, 350, 300, 260, 230, 200, 180, 150, 130, 110, 90, 70, 60, 50, 40, 32, 25, 20, 14, 10)
+SQUARES = (400, 300, 260, 200, 150, 130, 110, 70, 40, 25, 14, 10)
+UPRIGHT = (384, 300, 192, 135, 96, 68, 48, 24)
+SIZES = [(side, side) for side in SQUARES] + [(height // 3, height) for height in UPRIGHT]
+"""Widths and heights of the boxes in pixels: squares, and upright ones such as persons have."""
+
 IDENTITIES = len(SIZES)
 FRAME = (1080, 1920)
 
@@ -64,9 +68,8 @@ def _pixels(height: int, width: int) -> np.ndarray:
 def _corners() -> np.ndarray:
     """Boxes as corners x1, y1, x2, y2 in pixels: [number of boxes, 4], float32."""
     draw = np.random.RandomState(1)
-    left = [int(draw.randint(0, WIDTH - size)) for size in SIZES]
-    top = [int(draw.randint(0, HEIGHT - size)) for size in SIZES]
-    boxes = [[x, y, x + size, y + size] for x, y, size in zip(left, top, SIZES)]
+    places = [(int(draw.randint(0, WIDTH - w)), int(draw.randint(0, HEIGHT - h))) for w, h in SIZES]
+    boxes = [[x, y, x + w, y + h] for (x, y), (w, h) in zip(places, SIZES)]
     return np.array(boxes, "float32")
 
 
@@ -149,7 +152,7 @@ def _people(dataset: Any) -> Sample:
         "gt_joints": people,
         "gt_bbox": _corners()[:2],
         "gt_class": np.zeros([2, 1], "float32"),
-        "gt_areas": np.array([SIZES[0] ** 2, SIZES[1] ** 2], "float32"),
+        "gt_areas": np.array([SQUARES[0] ** 2, SQUARES[1] ** 2], "float32"),
         "im_shape": np.array([HEIGHT, WIDTH, 1]),
         "im_id": 0,
     }

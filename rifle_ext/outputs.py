@@ -54,7 +54,7 @@ def output_parameters(model: nn.Layer, forward: Forward, losses: bool = False) -
         graph = Graph([*made, *nodes], named)
         found = graph.reached(nodes, losses).parameters
         if losses:
-            found |= _without_luck(graph, made, found, list(named))
+            found |= _without_luck(model, graph, made, found, list(named))
     if not found:
         raise RifleError(
             f"rifle.layers: the outputs of {type(model).__name__} come from no trainable "
@@ -63,8 +63,14 @@ def output_parameters(model: nn.Layer, forward: Forward, losses: bool = False) -
     return {name: parameter for name, parameter in named.items() if name in found}
 
 
-def _without_luck(graph: Graph, made: List[Any], found: Set[str], names: List[str]) -> Set[str]:
-    """Parameters of the heads whose results went neither into a loss nor anywhere else."""
+def _without_luck(
+    model: nn.Layer, graph: Graph, made: List[Any], found: Set[str], names: List[str]
+) -> Set[str]:
+    """Parameters of the heads whose results went neither into a loss nor anywhere else.
+
+    Where other layers of a list are used further on, as on the levels of a pyramid on which
+    something was found, so would this one be.
+    """
     consumed = graph.consumed()
     inner = set().union(*consumed.values())
     last: Set[str] = set()
@@ -72,8 +78,24 @@ def _without_luck(graph: Graph, made: List[Any], found: Set[str], names: List[st
         reached = graph.reached([node])
         if reached.mixing and not reached.mixing.keys() & consumed.keys():
             last |= reached.parameters
+    sequences = {n for n, layer in model.named_sublayers() if isinstance(layer, nn.Sequential)}
+    inner_roles = {_role(name, sequences) for name in inner}
     heads = {head_of(name, names) for name in found}
-    return {name for name in last - inner - found if head_of(name, names) in heads}
+    return {
+        name
+        for name in last - inner - found
+        if head_of(name, names) in heads and _role(name, sequences) not in inner_roles
+    }
+
+
+def _role(name: str, sequences: Set[str]) -> str:
+    """The name of a parameter's layer without positions in lists; in sequences they mean much."""
+    parts = name.split(".")[:-1]
+    owners = [".".join(parts[:depth]) for depth in range(len(parts))]
+    return ".".join(
+        "#" if part.isdigit() and owner not in sequences else part
+        for part, owner in zip(parts, owners)
+    )
 
 
 def own_parameters(layer: nn.Layer) -> Dict[str, Tensor]:

@@ -204,7 +204,10 @@ def test_a_tied_parameter_counts_once_and_under_its_first_name():
 
 
 class Detector(nn.Layer):
-    """Gives losses; that of boxes only where there are any, as detectors do."""
+    """Gives losses; that of boxes only where there are any, as detectors do.
+
+    Of two levels of embeddings, one is classified.
+    """
 
     def __init__(self):
         super().__init__()
@@ -212,6 +215,8 @@ class Detector(nn.Layer):
         self.head = nn.LayerDict(
             {"tower": conv(4, 4), "cls": conv(4, 2), "box": conv(4, 4), "norm": nn.BatchNorm2D(4)}
         )
+        self.head["embed"] = nn.LayerList([conv(4, 4), conv(4, 4)])
+        self.head["identity"] = conv(4, 5)
         self.loss_weight = self.create_parameter([1])
 
     def forward(self, x, boxes):
@@ -221,6 +226,8 @@ class Detector(nn.Layer):
         cls, box = self.head["cls"](x), self.head["norm"](self.head["box"](x))
         losses = {"cls": F.sigmoid(cls).mean() * paddle.exp(-self.loss_weight)}
         losses["box"] = box.abs().mean() if boxes else paddle.zeros([1])
+        embedded = [embed(x) for embed in self.head["embed"]]
+        losses["identity"] = self.head["identity"](embedded[1]).abs().mean()
         losses["decay"] = 0.1 * (self.backbone.weight**2).sum()
         losses["loss"] = paddle.add_n([loss.reshape([1]) for loss in losses.values()])
         return losses
@@ -231,7 +238,7 @@ def test_losses_and_batches_without_luck(boxes):
     names = found(Detector(), paddle.to_tensor(X), boxes, losses=True)
     assert names == [
         "head.cls.weight", "head.cls.bias", "head.box.weight", "head.box.bias",
-        "head.norm.weight", "head.norm.bias",
+        "head.norm.weight", "head.norm.bias", "head.identity.weight", "head.identity.bias",
     ]  # fmt: skip
 
 
