@@ -8,6 +8,7 @@ full size, is in docs/zoo.md.
 import weakref
 
 import numpy as np
+import paddle
 import pytest
 import yaml
 from conftest import ROOT
@@ -15,6 +16,7 @@ from conftest import ROOT
 from benchmarks.zoo.models import architecture, class_dependent
 from rifle_ext import cli
 from rifle_ext.config import RifleConfig
+from rifle_ext.outputs import own_parameters, probing, tensors_in
 from rifle_ext.plan import Plan, Request
 
 ZOO = ROOT / "tests/data/zoo"
@@ -36,6 +38,7 @@ def test_outputs_are_found_and_redrawn_faithfully(toolkit, name):
         assert sorted(plan.layers) == sorted(expected["outputs"])
         others = class_dependent(toolkit, run) - set(plan.selection.parameters)
         assert sorted(others) == sorted(expected.get("not_outputs", []))
+        assert with_a_gradient_past_cut_layers(run, sorted(others)) == []
         built = {tensor: t.numpy() for tensor, t in plan.selection.tensors.items()}
         first, second = ({n: t.numpy() for n, t in plan.draw(i).items()} for i in (1, 2))
     for tensor, values in built.items():
@@ -45,6 +48,39 @@ def test_outputs_are_found_and_redrawn_faithfully(toolkit, name):
             assert not np.array_equal(first[tensor], values), tensor
             if values.size >= 1000:
                 assert first[tensor].std() == pytest.approx(values.std(), rel=0.15), tensor
+
+
+def with_a_gradient_past_cut_layers(run, names):
+    """A second way to tell outputs, apart from the graph: cut each layer off from its inputs.
+
+    Which of the parameters then still get a gradient from the outputs, so are output layers.
+    """
+    if not names:
+        return []
+    named = dict(run.model.named_parameters())
+    handles = [
+        layer.register_forward_pre_hook(lambda _, inputs: detached(inputs))
+        for layer in run.model.sublayers()
+        if any(p.ndim > 1 and not p.stop_gradient for p in own_parameters(layer).values())
+    ]
+    try:
+        with probing(run.model):
+            outputs = [t for t in tensors_in(run.forward()) if not t.stop_gradient]
+            total = paddle.add_n([t.astype("float32").sum() for t in outputs])
+            wanted = [named[name] for name in names]
+            gradients = paddle.grad(total, wanted, allow_unused=True)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [name for name, gradient in zip(names, gradients) if gradient is not None]
+
+
+def detached(value):
+    if isinstance(value, paddle.Tensor):
+        return value.detach()
+    if isinstance(value, (list, tuple)):
+        return type(value)(detached(item) for item in value)
+    return value
 
 
 def watched(run):
