@@ -8,6 +8,7 @@ import paddle
 from paddle import nn
 
 from rifle_ext.ranks import refuse_parts
+from rifle_ext.reset import check_optimizer
 from rifle_ext.rifle import RIFLE, InitializerLike
 
 
@@ -45,7 +46,8 @@ class RIFLECallback(paddle.callbacks.Callback):
 
     def on_train_begin(self, logs: Optional[Dict[str, Any]] = None) -> None:
         """Take the optimizer and the number of epochs from the model that is being fitted."""
-        refuse_parts(self.model._optimizer)
+        refuse_parts()
+        check_optimizer(self.model._optimizer)
         self.rifle.optimizer = self.model._optimizer
         self.rifle.epochs = self.params.get("epochs")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, List
+from typing import List
 
 import paddle
 from paddle.distributed.fleet.base import topology
@@ -42,28 +42,16 @@ SPLIT = ("sharding", "model", "pipe", "sep")
 """Ways of `paddle.distributed.fleet` to spread a model or its optimizer over processes."""
 
 
-def refuse_parts(optimizer: Any) -> None:
+def refuse_parts() -> None:
     """Stop if processes hold parts of the model or of the optimizer's state, as sharding does.
 
     Each process draws and writes whole tensors, and gives them their whole state back.
 
-    Parameters
-    ----------
-    optimizer
-        What trains the model: None if there is none.
-
     Raises
     ------
     RifleError
-        If the optimizer is one of `paddle.distributed`, or fleet was set up to split the model.
+        If `paddle.distributed.fleet` was set up to split the model.
     """
-    kind = type(optimizer)
-    if kind.__module__.startswith("paddle.distributed"):
-        raise RifleError(
-            f"the optimizer is a {kind.__name__}, of which each process holds a part or which "
-            "hides another one; RIFLE needs the optimizer itself, with data parallelism alone: "
-            "train without sharding, or give the optimizer as it was before it was wrapped"
-        )
     group = topology._HYBRID_PARALLEL_GROUP
     for way in SPLIT:
         degree = getattr(group, f"get_{way}_parallel_world_size", lambda: 1)()

@@ -16,6 +16,8 @@ import paddle
 from paddle import Tensor, nn
 from paddle.optimizer import Optimizer
 
+from rifle_ext.errors import RifleError
+
 Shadow = Callable[[Mapping[str, Tensor]], None]
 """Restarts an average of the weights at the given values, by structured name."""
 
@@ -39,6 +41,32 @@ def digest(values: Mapping[str, Tensor]) -> str:
     for value in values.values():
         sha.update(np.ascontiguousarray(value.astype("float32").numpy()).tobytes())
     return sha.hexdigest()
+
+
+def check_optimizer(optimizer: Optional[Optimizer]) -> None:
+    """Stop unless the optimizer keeps its state parameter by parameter, and in itself.
+
+    Parameters
+    ----------
+    optimizer
+        What trains the model: None if there is none.
+
+    Raises
+    ------
+    RifleError
+        If it wraps another one or holds a part of the state (those of `paddle.distributed` and
+        `paddle.incubate`), or has one state for all parameters together (LBFGS).
+    """
+    paddles = [c for c in type(optimizer).__mro__ if c.__module__.startswith("paddle.")]
+    kind = paddles[0] if paddles else type(optimizer)
+    apart = kind.__module__.startswith(("paddle.distributed", "paddle.incubate"))
+    if apart or kind is paddle.optimizer.LBFGS:
+        raise RifleError(
+            f"the optimizer is a {kind.__name__}: it wraps another optimizer, holds a part of its "
+            "state, or has one state for all parameters together, so that of the output layers "
+            "cannot restart; train with one of paddle.optimizer (LBFGS apart), without sharding, "
+            "and give it as it was before it was wrapped"
+        )
 
 
 @paddle.no_grad()
@@ -65,6 +93,7 @@ def _fresh_state(
     blank = copy.copy(optimizer)
     blank._accumulators = defaultdict(dict)
     blank._accumulators_holder = {}
+    blank._master_weights = dict(getattr(optimizer, "_master_weights", {}))
     blank._already_create_accumulater = set()
     blank._opti_name_list = []
     blank.helper = paddle.base.layer_helper.LayerHelper(type(optimizer).__name__)

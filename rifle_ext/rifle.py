@@ -15,7 +15,7 @@ from rifle_ext.config import parse_block
 from rifle_ext.errors import RifleError
 from rifle_ext.outputs import own_parameters
 from rifle_ext.ranks import refuse_parts
-from rifle_ext.reset import digest, reinitialize
+from rifle_ext.reset import check_optimizer, digest, reinitialize
 
 InitializerLike = Union[None, str, Mapping[str, Any], Initializer]
 """An initializer: None for what the constructor draws, a name, a mapping, or Paddle's object."""
@@ -77,7 +77,8 @@ class RIFLE:
     Raises
     ------
     RifleError
-        If an argument is wrong, or the layers have no trainable parameters.
+        If an argument is wrong, the layers have no trainable parameters, or the optimizer's state
+        for them cannot restart by itself.
 
     Examples
     --------
@@ -111,7 +112,8 @@ class RIFLE:
             source="RIFLE(...)",
         )
         assert block is not None
-        refuse_parts(optimizer)
+        refuse_parts()
+        check_optimizer(optimizer)
         self.block = block
         self.optimizer = optimizer
         self.epochs = epochs

@@ -17,7 +17,7 @@ from rifle_ext.head_lr import HeadLearningRate
 from rifle_ext.hooks import Hook, TrainingRun
 from rifle_ext.plan import Plan
 from rifle_ext.ranks import check_same, refuse_parts
-from rifle_ext.reset import digest, reinitialize
+from rifle_ext.reset import check_optimizer, digest, reinitialize
 from rifle_ext.schedule import Reset, cosine
 
 
@@ -47,6 +47,7 @@ class RifleHook(Hook):
             If the plan cannot be made for this model and training.
         """
         try:
+            check_optimizer(run.optimizer)
             self.plan = Plan(self.block, run)
         except RifleError as error:
             raise RifleError(f"{self.source}: {error}") from error
@@ -79,7 +80,7 @@ class RifleHook(Hook):
     def _start(self, run: TrainingRun) -> None:
         """At the first step of this process: where it starts from is known only now."""
         self._started = True
-        refuse_parts(run.optimizer)
+        refuse_parts()
         if run.rank == 0:
             self._events = EventLog(run.save_dir, resumed=run.start_step > 0)
             self._events.write("plan", **self.plan.record())

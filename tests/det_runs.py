@@ -12,7 +12,7 @@ from conftest import ROOT
 from ppdet import slim as slim_module
 from ppdet.core.workspace import load_config, merge_config
 from ppdet.engine import Trainer
-from seg_runs import watching
+from seg_runs import state_of, watching
 
 import det_hooks
 from det_hooks.workspace import Snapshot
@@ -46,18 +46,10 @@ class DetWatch(Hook):
         self.steps.append(step)
         self.values[step] = {name: p.numpy() for name, p in named.items()}
         self.ids[step] = {name: id(p) for name, p in named.items()}
-        by_name = {p.name: name for name, p in named.items()}
-        self.momenta[step] = {
-            (kind, by_name[key]): tensor.numpy()
-            for kind, tensors in run.optimizer._accumulators.items()
-            for key, tensor in tensors.items()
-        }
+        self.momenta[step] = state_of(run.optimizer, named)
         self.averages[step] = self.average()
         self.rate[step] = run.optimizer.get_lr()
-        self.rates[step] = {
-            name: run.optimizer.get_lr() * p.optimize_attr["learning_rate"]
-            for name, p in named.items()
-        }
+        self.rates[step] = {n: p.optimize_attr["learning_rate"] for n, p in named.items()}
 
     trainer = None
 

@@ -66,18 +66,24 @@ class NoHead(nn.Layer):
         return [paddle.concat([x] * 2, axis=1)]
 
 
+def state_of(optimizer, named):
+    """{(kind, structured name): array} of what an optimizer keeps beside the parameters."""
+    names = {p.name: name for name, p in named.items()}
+    # With mixed precision it is kept for the full-precision copies, under their names.
+    names.update({m.name: names[key] for key, m in optimizer._master_weights.items()})
+    return {
+        (kind, names[key]): tensor.numpy()
+        for kind, tensors in optimizer._accumulators.items()
+        for key, tensor in tensors.items()
+    }
+
+
 class Watch(Hook):
     """Records the head's state at each step, and keeps what tests compare."""
 
     def __init__(self):
-        self.steps, self.heads, self.ids, self.momenta, self.others, self.rates = (
-            [],
-            {},
-            {},
-            {},
-            {},
-            {},
-        )
+        self.steps, self.heads, self.ids, self.momenta, self.others = [], {}, {}, {}, {}
+        self.rate, self.rates = {}, {}
 
     def on_step_begin(self, run, step):
         named = dict(run.model.named_parameters())
@@ -85,12 +91,8 @@ class Watch(Hook):
         self.steps.append(step)
         self.heads[step] = {n: named[n].numpy() for n in OUTPUTS if n in named}
         self.ids[step] = {name: id(p) for name, p in named.items()}
-        by_name = {p.name: name for name, p in named.items()}
-        self.momenta[step] = {
-            (kind, by_name[key]): tensor.numpy()
-            for kind, tensors in run.optimizer._accumulators.items()
-            for key, tensor in tensors.items()
-        }
+        self.momenta[step] = state_of(run.optimizer, named)
+        self.rate[step] = run.optimizer.get_lr()
         self.rates[step] = {n: p.optimize_attr["learning_rate"] for n, p in named.items()}
         self.others[step] = {n: p.numpy() for n, p in named.items() if n not in OUTPUTS}
 
@@ -130,8 +132,11 @@ class SegRuns:
         path.write_text(yaml.safe_dump(content))
         return path
 
-    def train(self, path, opts=None, seed=7, out=None, evaluate=False, **arguments):
-        """Train as `tools/train.py` does; returns the model and the watchers around RIFLE."""
+    def train(self, path, opts=None, seed=7, out=None, evaluate=False, optimizer=None, **arguments):
+        """Train as `tools/train.py` does; returns the model and the watchers around RIFLE.
+
+        `optimizer` makes another one than the config's, given the builder.
+        """
         from paddleseg.core import train
 
         before, after = Watch(), Watch()
@@ -145,7 +150,7 @@ class SegRuns:
                 builder.model,
                 builder.train_dataset,
                 val_dataset=builder.val_dataset if evaluate else None,
-                optimizer=builder.optimizer,
+                optimizer=optimizer(builder) if optimizer else builder.optimizer,
                 losses=builder.loss,
                 save_dir=str(out or self.out),
                 batch_size=config.batch_size,

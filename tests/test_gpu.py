@@ -3,6 +3,9 @@
 import numpy as np
 import paddle
 import pytest
+import replay
+from ppdet.optimizer import OptimizerBuilder
+from replay import Recorder
 from test_det_training import events
 
 from rifle_ext import cli
@@ -63,6 +66,8 @@ def check(after, heads, wanted):
     for name, value in after.masters.items():
         if name in wanted:
             assert np.array_equal(value, wanted[name]), name
+    for (kind, name), value in after.momenta[4].items():
+        assert name not in wanted or not value.any(), (kind, name)
 
 
 @pytest.mark.parametrize("level", ["O1", "O2"])
@@ -101,3 +106,20 @@ def recording(monkeypatch, step):
                 self.masters = master_weights(run)
 
         monkeypatch.setattr(kind, "on_step_begin", on_step_begin)
+
+
+def test_a_rate_for_each_layer(det):
+    """PaddleDetection's AdamWDL, which Paddle has on a GPU only."""
+    options = {
+        "optimizer": {
+            "type": "AdamWDL", "betas": [0.9, 0.999], "layer_decay": 0.75, "weight_decay": 0.02,
+            "num_layers": 12, "filter_bias_and_bn": True, "skip_decay_names": ["pos_embed"],
+            "set_param_lr_func": "layerwise_lr_decay",
+        }
+    }  # fmt: skip
+    block = {**RIFLE, "re_init_iter": 3, "head_lr": "cyclic"}
+    path = det.config(epoch=2, use_gpu=True, use_ema=False, rifle=block, OptimizerBuilder=options)
+    records = []
+    det.train(path, prepare=lambda t: records.append(Recorder(t.model, t.optimizer)))
+    head = events(det, path, "reset")[0]["parameters"]
+    replay.check(records[0], lambda model: OptimizerBuilder(**options)(0.1, model), head, 3)

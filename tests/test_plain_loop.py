@@ -256,3 +256,24 @@ def test_callback_leaves_out_a_late_reset():
         callbacks=[RIFLECallback(network.head, re_init_epoch=4), progress],
     )
     assert all(progress.begin[epoch] == progress.end[epoch - 1] for epoch in range(1, 7))
+
+
+WRONG_OPTIMIZERS = {
+    "LookAhead": lambda p: paddle.incubate.LookAhead(paddle.optimizer.SGD(0.1, p)),
+    "LBFGS": lambda p: paddle.optimizer.LBFGS(0.1, parameters=p),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(WRONG_OPTIMIZERS))
+def test_optimizers_whose_state_for_a_layer_cannot_restart_are_refused(kind):
+    layer = paddle.nn.Linear(2, 2)
+    with pytest.raises(RifleError, match=f"the optimizer is a {kind}: it wraps another"):
+        RIFLE(layer, optimizer=WRONG_OPTIMIZERS[kind](layer.parameters()))
+
+
+def test_an_optimizer_of_ones_own_is_as_good_as_the_one_it_derives_from():
+    class Mine(paddle.optimizer.AdamW):
+        pass
+
+    layer = paddle.nn.Linear(2, 2)
+    RIFLE(layer, optimizer=Mine(0.1, parameters=layer.parameters()))

@@ -57,7 +57,7 @@ def outcome(kind, folder):
         ("data", "accepted"),
         ("sharding_degree", "refused: paddle.distributed.fleet was set up with sharding paral"),
         ("mp_degree", "refused: paddle.distributed.fleet was set up with model parallelism (deg"),
-        ("group", "refused: the optimizer is a GroupShardedOptimizerStage2, of which each"),
+        ("group", "refused: the optimizer is a GroupShardedOptimizerStage2: it wraps another"),
     ],
 )
 def test_parts_are_refused_and_data_parallelism_is_not(kind, said, tmp_path):
