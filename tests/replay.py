@@ -50,6 +50,7 @@ def values_of(model):
     }
 
 
+@paddle.utils.unique_name.guard()  # an optimizer names its state as in a process of its own
 def replay(record, build, start=0):
     """The parameters after each step from `start` on, by an optimizer that begins there.
 
@@ -57,6 +58,8 @@ def replay(record, build, start=0):
     """
     model = copy.deepcopy(record.model)
     named = dict(model.named_parameters())
+    for name, parameter in record.model.named_parameters():
+        named[name].name = parameter.name  # by which checkpoints of optimizers are keyed
     for name, value in record.steps[start]["before"].items():
         named[name].set_value(value)
     optimizer = build(model)

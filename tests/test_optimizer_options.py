@@ -6,9 +6,10 @@ Each training must equal, bit for bit, one whose head is given to a new optimize
 
 import copy
 
+import numpy as np
 import paddle
 import pytest
-from replay import Recorder, check
+from replay import Recorder, check, replay
 from test_det_training import events
 
 pytestmark = pytest.mark.timeout(120)
@@ -100,8 +101,8 @@ SEGMENTATION = {
 }  # fmt: skip
 
 
-def train_recorded(seg, path, optimizer=None):
-    """Train with PaddleSeg, recorded; returns the record and the reset's parameters."""
+def train_recorded(seg, path, optimizer=None, **arguments):
+    """Train with PaddleSeg, recorded; returns the record and the last reset's parameters."""
     from paddleseg.cvlibs import SegBuilder
 
     made = []
@@ -110,8 +111,8 @@ def train_recorded(seg, path, optimizer=None):
         made.append(Recorder(builder.model, (optimizer or SegBuilder.optimizer.func)(builder)))
         return made[0].optimizer
 
-    seg.train(path, optimizer=recorded)
-    return made[0], seg.events("reset")[0]["parameters"]
+    seg.train(path, optimizer=recorded, **arguments)
+    return made[0], seg.events("reset")[-1]["parameters"]
 
 
 @pytest.mark.parametrize("what", sorted(SEGMENTATION))
@@ -182,3 +183,39 @@ def test_layers_with_a_learning_rate_of_their_own(seg):
     assert all(a == pytest.approx(10 * b) for a, b in zip(*rates.values()))
     attributes = dict(record.model.named_parameters())["aux.weight"].optimize_attr
     assert attributes["learning_rate"] == 5.0
+
+
+@pytest.mark.parametrize("kind", ["Momentum", "AdamW", "fused Adam", "Lamb", "RMSProp"])
+def test_a_resume_right_at_the_reset(seg, kind):
+    """The checkpoint's state is loaded, but the optimizer has not taken it up yet.
+
+    The head then goes on as with a new optimizer, the rest as with one that loads the checkpoint.
+    """
+    makers = {
+        "Momentum": lambda p: paddle.optimizer.Momentum(0.05, parameters=p),
+        "AdamW": lambda p: paddle.optimizer.AdamW(0.01, parameters=p),
+        **OTHERS,
+    }
+
+    def build(model):
+        return makers[kind](model.parameters())
+
+    path = seg.config(iters=6, rifle=BLOCK)
+    arguments = {"optimizer": lambda builder: build(builder.model)}
+    train_recorded(seg, path, save_interval=3, **arguments)
+    checkpoint = seg.out / "iter_3"
+    record, head = train_recorded(seg, path, resume_model=str(checkpoint), **arguments)
+
+    def resumed(model):
+        optimizer = build(model)
+        optimizer.set_state_dict(paddle.load(str(checkpoint / "model.pdopt")))
+        return optimizer
+
+    assert len(record.steps) == 3
+    fresh, loaded = replay(record, build), replay(record, resumed)
+    for index, step in enumerate(record.steps):
+        for name, value in step["after"].items():
+            wanted = (fresh if name in head else loaded)[index][name]
+            assert np.array_equal(value, wanted), (index, name)
+    names = [name for name in record.steps[0]["after"] if name.endswith("weight")]
+    assert any((fresh[0][name] != loaded[0][name]).any() for name in names)

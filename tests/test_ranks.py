@@ -6,9 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import paddle
 import pytest
 import yaml
 from conftest import ROOT
+
+from rifle_ext import cli
+from rifle_ext.config import parse_block
+from rifle_ext.plan import Plan, Request
+from rifle_ext.reset import reinitialize
 
 SCRIPT = Path(__file__).parent / "ranks.py"
 RIFLE = {"re_init_iter": 2, "max_re_num": 1}
@@ -39,15 +46,18 @@ def seg_arguments(seg):
     return ["seg", seg.folder, *flags], seg.folder / "out/rifle_events.jsonl"
 
 
-def det_arguments(det):
+def det_arguments(det, *flags):
     path = det.config(epoch=2, rifle=RIFLE, rank_record=1)
-    return ["det", det.folder, "-c", path], det.out(path) / "rifle_events.jsonl"
+    return ["det", det.folder, "-c", path, *flags], det.out(path) / "rifle_events.jsonl"
 
 
-@pytest.mark.parametrize("toolkit", ["seg", "det"])
-def test_both_ranks_have_the_same_values(toolkit, request):
+# PaddleSeg uses `paddle.distributed.fleet` by itself, PaddleDetection when told to.
+@pytest.mark.parametrize(
+    ("toolkit", "flags"), [("seg", []), ("det", []), ("det", ["--fleet"])], ids=str
+)
+def test_both_ranks_have_the_same_values(toolkit, flags, request):
     runs = request.getfixturevalue(toolkit)
-    arguments, events = {"seg": seg_arguments, "det": det_arguments}[toolkit](runs)
+    arguments, events = {"seg": seg_arguments, "det": det_arguments}[toolkit](runs, *flags)
     done, logs = launch(runs.folder, *arguments)
     assert done.returncode == 0, logs[-3000:]
     first, second = (json.loads((runs.folder / f"rank{r}.json").read_text()) for r in (0, 1))
@@ -65,3 +75,19 @@ def test_a_rank_that_differs_stops_the_run(seg):
     done, logs = launch(seg.folder, *arguments, ODD_RANK="1")
     assert done.returncode != 0
     assert "reset 1 after iteration 2: rank 1 has other values than rank 0" in logs
+
+
+def test_the_plan_survives_a_conversion_to_synchronous_batch_normalization(seg):
+    """On several GPUs both toolkits convert the model, PaddleDetection after the plan is made."""
+    path = seg.config()
+    with cli.toolkits()["seg"].load()(Request(str(path))) as (_, run):
+        plan = Plan(parse_block({"layers": "head"}), run)
+        converted = paddle.nn.SyncBatchNorm.convert_sync_batchnorm(run.model)
+        kinds = {type(layer).__name__ for layer in converted.sublayers()}
+        assert "SyncBatchNorm" in kinds and "BatchNorm2D" not in kinds
+        values = plan.draw(1)
+        reinitialize(plan.selection.tensors, values)
+        named = {**dict(converted.named_parameters()), **dict(converted.named_buffers())}
+        assert {"head.1.weight", "head.1._mean", "head.1._variance"} <= set(values)
+        for name, value in values.items():
+            assert np.array_equal(named[name].numpy(), value.numpy()), name

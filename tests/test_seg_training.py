@@ -120,6 +120,27 @@ def test_an_evaluated_model_is_never_a_just_reset_one(seg, monkeypatch):
     assert not same(evaluated[1], after.heads[8])
 
 
+@pytest.mark.parametrize("kept", [1, 5])
+def test_every_model_on_disk_has_trained_since_its_reset(seg, kept):
+    """With averages, the best models and few checkpoints kept, saved and evaluated right there."""
+    path = seg.config(rifle={"re_init_iter": 4, "max_re_num": 2, "keep_last": 0})
+    model, before, after = seg.train(path, evaluate=True, use_ema=True, keep_checkpoint_max=kept)
+    final = {name: p.numpy() for name, p in model.named_parameters() if name in OUTPUTS}
+    trained = {4: before.heads[4], 8: before.heads[8], 12: final}
+    on_disk = {}
+    for file in seg.out.rglob("*.pdparams"):
+        saved = paddle.load(str(file))
+        saved = {name: saved[name].numpy() for name in OUTPUTS}
+        assert not any(same(saved, after.heads[step]) for step in (4, 8)), file
+        on_disk[file.parent.name, file.stem] = saved
+    folders = {f"iter_{step}" for step in list(trained)[-kept:]} | {"best_model", "ema_best_model"}
+    assert {folder for folder, _ in on_disk} == folders
+    for (folder, kind), saved in on_disk.items():
+        if kind == "model":
+            (step,) = [step for step, head in trained.items() if same(saved, head)]
+            assert folder in (f"iter_{step}", "best_model")
+
+
 @pytest.mark.parametrize("start", [4, 6, 8])
 def test_resumed_run_does_what_the_uninterrupted_one_does(reference, seg, start):
     runs, path, _, _, whole = reference

@@ -141,6 +141,25 @@ def test_a_zipped_installation(python, wheel, tmp_path):
     assert str(wheel) in done.stdout
 
 
+def test_a_read_only_installation(python, seg):
+    """Whoever runs the tests may be allowed to write all the same, so look whether anyone did."""
+    path = seg.config(rifle={"re_init_iter": 4})
+    files = sorted(python.site.rglob("*"))
+    for file in files:
+        file.chmod(0o555 if file.is_dir() else 0o444)
+    before = [(file, file.stat().st_mtime_ns) for file in files]
+    code = (
+        "import rifle_ext, seg_runs; from seg_hooks.train import main; print(rifle_ext.__file__); "
+        f"main(['--config', {str(path)!r}, '--save_dir', {str(seg.out)!r}, '--device', 'cpu'])"
+    )
+    done = python("-B", "-c", code, PYTHONPATH=str(ROOT / "tests"))
+    assert str(python.site) in done.stdout, done.stderr[-2000:]
+    assert [event["step"] for event in seg.events("reset")] == [4, 8]
+    assert [(f, f.stat().st_mtime_ns) for f in sorted(python.site.rglob("*"))] == before
+    for file in files:
+        file.chmod(0o755)  # for pytest to delete
+
+
 @pytest.mark.parametrize("switch", ["-S", "-I", "-E"])
 def test_switches_of_python(python, switch):
     done = python(switch, "-c", "print('started')")
