@@ -6,6 +6,9 @@ import inspect
 import os
 from typing import Any
 
+CREATED_SETS = ("_already_create_accumulater", "_already_create_accumulator")
+"""Where optimizers note the parameters whose state exists: in paddle 2.6, and in paddle 3."""
+
 
 def before_paddle() -> None:
     """Set what has to be set before `paddle` is imported, for this package's own train tools.

@@ -16,6 +16,7 @@ import paddle
 from paddle import Tensor, nn
 from paddle.optimizer import Optimizer
 
+from rifle_ext.compat import CREATED_SETS
 from rifle_ext.errors import RifleError
 
 Shadow = Callable[[Mapping[str, Tensor]], None]
@@ -76,9 +77,25 @@ def forget(optimizer: Optimizer, parameters: Mapping[str, Tensor]) -> None:
     A shallow copy of the optimizer with no state creates that state with the optimizer's own code,
     whatever its class keeps; the values are then copied into the real state in place. State that
     was loaded for a resume and not consumed yet is replaced where it waits.
+
+    Raises
+    ------
+    RifleError
+        If the optimizer keeps something for them of which a fresh one has none.
     """
     state, waiting = optimizer._accumulators, optimizer._accumulators_holder
-    for kind, by_parameter in _fresh_state(optimizer, parameters).items():
+    blank = _fresh_state(optimizer, parameters)
+    masters = getattr(optimizer, "_master_weights", {})
+    keys = {getattr(masters.get(p.name), "name", p.name) for p in parameters.values()}
+    for kind, by_parameter in state.items():
+        unknown = (keys & by_parameter.keys()) - blank.get(kind, {}).keys()
+        if unknown:
+            raise RifleError(
+                f"{type(optimizer).__name__} of paddle {paddle.__version__} keeps {kind} for the "
+                "output layers, and it cannot be told what that starts from; set "
+                "rifle.optimizer_state: keep"
+            )
+    for kind, by_parameter in blank.items():
         for key, fresh in by_parameter.items():
             if key in state.get(kind, {}):
                 state[kind][key].set_value(fresh)
@@ -94,7 +111,8 @@ def _fresh_state(
     blank._accumulators = defaultdict(dict)
     blank._accumulators_holder = {}
     blank._master_weights = dict(getattr(optimizer, "_master_weights", {}))
-    blank._already_create_accumulater = set()
+    for name in CREATED_SETS:
+        setattr(blank, name, set())
     blank._opti_name_list = []
     blank.helper = paddle.base.layer_helper.LayerHelper(type(optimizer).__name__)
     block = paddle.base.framework.default_main_program().global_block()

@@ -7,6 +7,7 @@ import paddle
 import pytest
 from paddle import nn
 
+from rifle_ext.errors import RifleError
 from rifle_ext.reset import digest, forget, reinitialize, write
 
 OPTIMIZERS = {
@@ -20,6 +21,16 @@ OPTIMIZERS = {
     "RMSProp": lambda p: paddle.optimizer.RMSProp(0.1, parameters=p, centered=True),
     "Lamb": lambda p: paddle.optimizer.Lamb(0.1, parameters=p),
 }
+if hasattr(paddle.optimizer, "NAdam"):  # paddle 3
+    OPTIMIZERS.update(
+        {
+            "NAdam": lambda p: paddle.optimizer.NAdam(0.1, parameters=p),
+            "RAdam": lambda p: paddle.optimizer.RAdam(0.1, parameters=p),
+            "ASGD": lambda p: paddle.optimizer.ASGD(0.1, batch_num=2, parameters=p),
+            "Rprop": lambda p: paddle.optimizer.Rprop(0.1, parameters=p),
+            "AMSGrad": lambda p: paddle.optimizer.AdamW(0.1, parameters=p, amsgrad=True),
+        }
+    )
 
 
 def make(kind):
@@ -101,6 +112,18 @@ def test_state_that_was_loaded_and_not_consumed_yet_is_replaced(kind, tmp_path):
     assert wanted.keys() == resumed.keys()
     for key, value in wanted.items():
         assert np.array_equal(value, resumed[key]), key
+
+
+def test_state_of_which_nothing_is_known_stops_the_reset():
+    model, optimizer = make("Momentum")
+    step(model, optimizer)
+    head = dict(model[1].named_parameters())
+    weight = head["weight"]
+    optimizer._accumulators["curvature"] = {weight.name: paddle.ones(weight.shape)}
+    with pytest.raises(RifleError, match="Momentum of paddle .* keeps curvature for the output"):
+        forget(optimizer, head)
+    backbone = dict(model[0].named_parameters())
+    forget(optimizer, backbone)
 
 
 def test_an_optimizer_that_has_done_no_step_needs_nothing():
