@@ -62,7 +62,7 @@ setup(
     python_requires=">=3.8",
     packages=find_packages(include=["rifle_ext*", "seg_hooks*", "det_hooks*"]),
     package_data={name: ["py.typed"] for name in ("rifle_ext", "seg_hooks", "det_hooks")},
-    install_requires=["numpy", "pydantic>=2.5", "typing_extensions>=4.6"],
+    install_requires=["numpy", "pydantic>=2.5", "rich>=13", "typing_extensions>=4.6"],
     extras_require={
         # The released toolkits fail on paddle 3; newer protobufs break paddle.distributed.fleet.
         "cpu": ["paddlepaddle>=2.6,<3", "protobuf==3.20.3"],
@@ -77,6 +77,7 @@ setup(
             "paddleseg.core = seg_hooks:attach",
             "ppdet.engine = det_hooks:attach",
         ],
+        "rifle_ext.logs": ["seg = seg_hooks.logs", "det = det_hooks.logs"],
         "rifle_ext.toolkits": ["seg = seg_hooks.plan:set_up", "det = det_hooks.plan:set_up"],
     },
     cmdclass={"build_py": BuildWithStartupFile, "editable_wheel": EditableWithStartupFile},

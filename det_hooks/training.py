@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Callable, List
+from typing import Any, Callable, List, Optional
 
 import paddle
 from ppdet.engine.callbacks import Callback, ComposeCallback, logger
@@ -103,5 +103,12 @@ def training_run(trainer: Any, source: str) -> TrainingRun:
         gives_losses=True,
         rebuild=lambda: rebuild(config_before(trainer), student),
         start_step=trainer.start_epoch * steps_per_epoch,
+        scalar=_scalar_writer(trainer),
         shadows=[shadow_of(trainer.ema)] if trainer.use_ema else [],
     )
+
+
+def _scalar_writer(trainer: Any) -> Optional[Callable[[str, float, int], Any]]:
+    """That of the trainer's own VisualDL callback (ppdet/engine/callbacks.py), if it has one."""
+    writers = (getattr(callback, "vdl_writer", None) for callback in trainer._callbacks)
+    return next((writer.add_scalar for writer in writers if writer is not None), None)

@@ -10,6 +10,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    StrictBool,
     StrictInt,
     StringConstraints,
     ValidationError,
@@ -87,6 +88,13 @@ class RifleConfig(BaseModel):
     )
     seed: StrictInt = Field(
         0, ge=0, description="Of the fresh values; apart from the training's own random streams."
+    )
+
+    track: Optional[StrictBool] = Field(
+        None,
+        description="Whether to record how far each stage of the model moves in each period, in "
+        "rifle_events.jsonl: true, false, or null (if the toolkit records to VisualDL). It keeps a "
+        "copy of the weights in the host's memory.",
     )
 
     def initializers(self) -> Initializers:
@@ -176,6 +184,7 @@ def _key_problem(key: str, block: Dict[Any, Any], found: Any) -> str:
         "head_lr": "none or cyclic",
         "optimizer_state": "reset or keep",
         "seed": "a whole number, 0 or more",
+        "track": "true, false, or nothing to track where the toolkit records to VisualDL",
     }[key]
     choices = {
         "layers": ("auto", "head"),

@@ -2,12 +2,16 @@
 
 One JSON object a line. `event` is one of
 
-- `plan`: what will be reset and when, written when training starts;
+- `plan`: the `block`, what will be reset and when, written when training starts;
 - `resume`: training goes on after `step` optimizer steps;
 - `skip`: a reset the block asks for that is not done, and `why`;
 - `reset`: `step` (optimizer steps done before it), `epoch`, `index` (from 1), `of`, `parameters`
   (structured names), `values` (how many numbers), `digest` (SHA-256 over the new values as float32
-  in the order of the names), `duration_ms`.
+  in the order of the names), `duration_ms`;
+- `weights`: how far each stage of the model, output layers apart, has moved between `since` and
+  `step`: `change`, the norm of the difference over the norm before, by the stage's name;
+- `end`: the process has left the training loop; `resets` (the steps of those it did) and their
+  `duration_ms` in all.
 """
 
 from __future__ import annotations

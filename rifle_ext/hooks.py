@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, List
+from typing import Any, Callable, List, Optional
 
 from paddle import nn
 from paddle.optimizer import Optimizer
@@ -45,6 +45,9 @@ class TrainingRun:
     start_step
         Optimizer steps done before this process began: not 0 after a resume. Known from the first
         step on; when training begins it is not 0 only if the checkpoint is loaded already.
+    scalar
+        Writes one value to the toolkit's VisualDL record: tag, value, step. None if the toolkit
+        keeps no such record. Known from the first step on, usable until the last one.
     shadows
         The averages of the weights that the trainer keeps. Known from the first step on.
     """
@@ -61,6 +64,7 @@ class TrainingRun:
     rebuild: Rebuild
     gives_losses: bool = False
     start_step: int = 0
+    scalar: Optional[Callable[[str, float, int], Any]] = None
     shadows: List[Shadow] = field(default_factory=list)
 
 

@@ -1,38 +1,103 @@
-"""A plan as lines of text."""
+"""A plan on a page: a table of what is reset, a line of when."""
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping
+from typing import Any, Dict, Iterable, List, Mapping, Optional
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from rifle_ext.console import standard_output
+
+LINE_WIDTH = 60
+"""Columns of the timeline."""
 
 
-def lines(record: Mapping[str, Any]) -> List[str]:
-    """The lines of a plan's record (`rifle_ext.plan.Plan.record`)."""
+def show(record: Mapping[str, Any], console: Optional[Console] = None) -> None:
+    """Print a plan.
+
+    Parameters
+    ----------
+    record
+        What `rifle_ext.plan.Plan.record` gives, with `model`.
+    console
+        Where to; standard output unless given.
+    """
+    console = console or standard_output()
     layers = record["layers"]
-    tensors = sum(len(layer["parameters"]) for layer in layers)
-    said = [
-        f"{record['model']}: {len(layers)} layers, {tensors} tensors, {record['values']} values",
-    ]
-    for layer in layers:
-        said.append(f"  {layer['name'] or '(the model itself)'} ({layer['type']})")
-        said += [f"    {_drawn(parameter)}" for parameter in layer["parameters"]]
+    if layers:
+        tensors = sum(len(layer["parameters"]) for layer in layers)
+        console.print(
+            f"[bold]{escape(record['model'])}[/bold]: {tensors} tensors of {len(layers)} layers "
+            f"are reset, {record['values']} values"
+        )
+        console.print(_layers(layers))
+    total, epoch = record["total_steps"], record["steps_per_epoch"]
     resets = len(record["resets"])
-    said.append(
-        f"{record['total_steps']} iterations in all, {record['steps_per_epoch']} an epoch; "
-        f"{resets} {'reset' if resets == 1 else 'resets'}"
+    console.print(
+        f"{total} iterations, {epoch} an epoch; {resets} {'reset' if resets == 1 else 'resets'}"
     )
+    console.print(timeline(record, ascii_only=not console.encoding.startswith("utf")))
     for reset in record["resets"]:
-        said.append(f"  {_moment(reset)}: {reset['why']}")
+        console.print(f"  {_moment(reset)}: {escape(reset['why'])}")
     for skipped in record["skipped"]:
-        said.append(f"  {_moment(skipped)}: skipped, {skipped['why']}")
-    return said + [f"warning: {warning}" for warning in record["warnings"]]
+        console.print(f"  {_moment(skipped)}: [yellow]skipped[/yellow], {escape(skipped['why'])}")
+    for warning in record["warnings"]:
+        console.print(f"[yellow]warning:[/yellow] {escape(warning)}")
+
+
+def timeline(record: Mapping[str, Any], width: int = LINE_WIDTH, ascii_only: bool = False) -> str:
+    """The training on one line: its resets numbered, those that are skipped crossed.
+
+    Parameters
+    ----------
+    record
+        A plan's record.
+    width
+        Columns between its two ends.
+    ascii_only
+        Use no other characters.
+    """
+    line, cross, left, right = ("-", "x", "|", "|") if ascii_only else ("─", "×", "├", "┤")
+    total = record["total_steps"]
+    marks = [line] * width
+    _mark(marks, record["skipped"], total, cross)
+    _mark(marks, record["resets"], total, None)
+    return f"0 {left}{''.join(marks)}{right} {total}"
+
+
+def _mark(
+    marks: List[str], resets: Iterable[Mapping[str, Any]], total: int, sign: Optional[str]
+) -> None:
+    """Put a sign, or a reset's number, where each reset falls; the first one keeps a place."""
+    for reset in reversed(list(resets)):
+        if reset["step"] < total:
+            text = sign or str(reset["index"])
+            start = min(len(marks) * reset["step"] // total, len(marks) - len(text))
+            marks[start : start + len(text)] = text
+
+
+def _layers(layers: Iterable[Mapping[str, Any]]) -> Table:
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for title in ("layer", "type", "tensor", "shape", "drawn"):
+        table.add_column(title, overflow="fold")
+    for layer in layers:
+        name, kind = layer["name"] or "(the model itself)", layer["type"]
+        for parameter in layer["parameters"]:
+            tensor = parameter["name"].rpartition(".")[2]
+            shape = "x".join(map(str, parameter["shape"])) or "one value"
+            table.add_row(escape(name), kind, escape(tensor), shape, _drawn(parameter))
+            name = kind = ""
+    return table
 
 
 def _drawn(parameter: Dict[str, Any]) -> str:
-    about = f"{parameter['name']} {parameter['shape']}"
     if "constant" in parameter:
-        return f"{about}: constant {parameter['constant']:g}"
-    return f"{about}: mean {parameter['mean']:.3g}, std {parameter['std']:.3g}"
+        return f"constant {parameter['constant']:g}"
+    return f"mean {parameter['mean']:.3g}, std {parameter['std']:.3g}"
 
 
-def _moment(reset: Dict[str, Any]) -> str:
+def _moment(reset: Mapping[str, Any]) -> str:
     return f"{reset['index']}. after iteration {reset['step']} (epoch {reset['epoch']})"

@@ -7,18 +7,21 @@ Fully-connected LayEr", ICML 2020, algorithm 1.
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
-from typing import Any, Dict, Optional
+from typing import Optional
 
 from rifle_ext.config import RifleConfig
 from rifle_ext.errors import RifleError
-from rifle_ext.events import EventLog
 from rifle_ext.head_lr import HeadLearningRate
 from rifle_ext.hooks import Hook, TrainingRun
+from rifle_ext.journal import Journal
 from rifle_ext.plan import Plan
 from rifle_ext.ranks import check_same, refuse_parts
 from rifle_ext.reset import check_optimizer, digest, reinitialize
 from rifle_ext.schedule import Reset, cosine
+from rifle_ext.weight_change import WeightChange
+
+LOOKS = 20
+"""How many times in a training the change of the weights is looked at, resets apart."""
 
 
 class RifleHook(Hook):
@@ -58,42 +61,59 @@ class RifleHook(Hook):
             if self.block.head_lr == "cyclic"
             else None
         )
-        self._events: Optional[EventLog] = None
+        self._change: Optional[WeightChange] = None
+        self._look_every = max(1, run.total_steps // LOOKS)
         self._started = False
-        self._log_plan(run)
+        self._journal = Journal(run, self.block, self.plan)
+        self._journal.tell_plan()
 
     def on_step_begin(self, run: TrainingRun, step: int) -> None:
         """Do the reset that is due after `step` optimizer steps, if one is."""
         if not self._started:
-            self._start(run)
+            self._start(run, step)
         due = self._due.get(step)
+        look = self._change is not None and (due is not None or step % self._look_every == 0)
+        if look:
+            self._tell_change(step, restart=due is not None)
         if due is not None:
             self._reset(run, due)
         if self._head_lr is not None:
             self._head_lr.set(step, cosine(step, *self.schedule.period(step)))
+        if look:
+            head = next(iter(self.selection.parameters.values()))
+            rate = run.optimizer.get_lr() * head.optimize_attr["learning_rate"]
+            self._journal.scalar("head_lr", rate, step)
 
     def on_train_end(self, run: TrainingRun) -> None:
         """Give the output layers' learning rate back to the training's schedule."""
         if self._head_lr is not None:
             self._head_lr.restore()
+        self._journal.end()
 
-    def _start(self, run: TrainingRun) -> None:
+    def _start(self, run: TrainingRun, step: int) -> None:
         """At the first step of this process: where it starts from is known only now."""
         self._started = True
         refuse_parts()
-        if run.rank == 0:
-            self._events = EventLog(run.save_dir, resumed=run.start_step > 0)
-            self._events.write("plan", **self.plan.record())
-            for skipped in self.schedule.skipped:
-                self._events.write("skip", **asdict(skipped))
-        if run.start_step > 0:
-            if self._events is not None:
-                self._events.write("resume", step=run.start_step)
-            ahead = [str(step) for step in self._due if step >= run.start_step]
-            run.log(
-                f"[RIFLE] resumed after iteration {run.start_step}; resets still to come after "
-                f"iteration {', '.join(ahead) or '(none)'}"
+        self._journal.begin()
+        tracked = run.scalar is not None if self.block.track is None else self.block.track
+        if tracked and run.rank == 0:
+            self._change = WeightChange(
+                {
+                    name: parameter
+                    for name, parameter in run.model.named_parameters()
+                    if not parameter.stop_gradient and name not in self.selection.parameters
+                },
+                step,
             )
+
+    def _tell_change(self, step: int, restart: bool) -> None:
+        """Say how far the weights have moved in this period."""
+        change = self._change
+        assert change is not None
+        if step > change.since:
+            self._journal.tell_weights(step, change.since, change.stages())
+        if restart:
+            change.restart(step)
 
     def _reset(self, run: TrainingRun, due: Reset) -> None:
         begin = time.perf_counter()
@@ -107,47 +127,15 @@ class RifleHook(Hook):
         )
         written = digest(self.selection.tensors)
         check_same(written, f"reset {due.index} after iteration {due.step}")
-        record: Dict[str, Any] = {
-            "step": due.step,
-            "epoch": due.epoch,
-            "index": due.index,
-            "of": len(self.schedule.resets),
-            "parameters": list(values),
-            "values": self.selection.values,
-            "digest": written,
-            "duration_ms": round(1000 * (time.perf_counter() - begin), 3),
-        }
-        if self._events is not None:
-            self._events.write("reset", **record)
-        run.log(
-            "[RIFLE] reset {index} of {of} after iteration {step} (epoch {epoch}): {values} values "
-            "in {tensors} tensors drawn again ({names}), optimizer state {state}, "
-            "{duration_ms:.0f} ms".format(
-                tensors=len(values),
-                names=", ".join(self.plan.layers),
-                state="kept" if self.block.optimizer_state == "keep" else "reset",
-                **record,
-            )
+        self._journal.tell_reset(
+            {
+                "step": due.step,
+                "epoch": due.epoch,
+                "index": due.index,
+                "of": len(self.schedule.resets),
+                "parameters": list(values),
+                "values": self.selection.values,
+                "digest": written,
+                "duration_ms": round(1000 * (time.perf_counter() - begin), 3),
+            }
         )
-
-    def _log_plan(self, run: TrainingRun) -> None:
-        schedule, layers = self.schedule, self.plan.layers
-        kinds = ", ".join(f"{name} ({type(layer).__name__})" for name, layer in layers.items())
-        steps = ", ".join(str(reset.step) for reset in schedule.resets)
-        number = "1 reset" if len(schedule.resets) == 1 else f"{len(schedule.resets)} resets"
-        run.log(
-            f"[RIFLE] output layers: {kinds}; {len(self.selection.tensors)} tensors, "
-            f"{self.selection.values} values"
-        )
-        run.log(
-            f"[RIFLE] {number} planned"
-            + (f" after iteration {steps}" if steps else "")
-            + f"; {schedule.total_steps} iterations in all, {schedule.steps_per_epoch} an epoch"
-        )
-        for warning in self.plan.warnings():
-            run.warn(f"[RIFLE] {warning}")
-        for skipped in schedule.skipped:
-            run.log(
-                f"[RIFLE] reset {skipped.index} after iteration {skipped.step} is skipped: "
-                f"{skipped.why}"
-            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 from pathlib import Path
@@ -54,11 +55,19 @@ def run_with_hooks(
         hook.on_train_begin(run)
     handle = run.model.register_forward_pre_hook(_step_counter(run, hooks))
     try:
-        with replaced(
-            loop,
-            resume=_noting_start(loop.resume, run),
-            init_ema_params=_noting_average(loop.init_ema_params, run),
-        ):
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(
+                replaced(
+                    loop,
+                    resume=_noting_start(loop.resume, run),
+                    init_ema_params=_noting_average(loop.init_ema_params, run),
+                )
+            )
+            if arguments.arguments.get("use_vdl"):
+                import visualdl
+
+                writer = _noting_writer(visualdl.LogWriter, run)
+                stack.enter_context(replaced(visualdl, LogWriter=writer))
             return train(*arguments.args, **arguments.kwargs)
     finally:
         handle.remove()
@@ -156,5 +165,16 @@ def _noting_average(init_ema_params: Callable, run: TrainingRun) -> Callable:
         init_ema_params(ema_model, model)
         # PaddleSeg's average is a second model (paddleseg/utils/ema.py).
         run.shadows.append(functools.partial(write_model, ema_model))
+
+    return noting
+
+
+def _noting_writer(writer_class: Callable, run: TrainingRun) -> Callable:
+    """PaddleSeg's loop makes its VisualDL writer itself, for `save_dir`."""
+
+    def noting(*args: Any, **kwargs: Any) -> Any:
+        writer = writer_class(*args, **kwargs)
+        run.scalar = writer.add_scalar
+        return writer
 
     return noting

@@ -8,9 +8,9 @@ from ppdet.optimizer import OptimizerBuilder
 from replay import Recorder
 from test_det_training import events
 
-from rifle_ext import cli
 from rifle_ext.config import parse_block
 from rifle_ext.plan import Plan, Request
+from rifle_ext.training_options import toolkits
 
 NO_GPU = not paddle.is_compiled_with_cuda() or paddle.device.cuda.device_count() == 0
 
@@ -34,7 +34,7 @@ def on_gpu():
 
 def drawn(toolkit, path):
     """The values that a reset on the CPU writes: float32, by name."""
-    with cli.toolkits()[toolkit].load()(Request(str(path))) as (_, run):
+    with toolkits()[toolkit].load()(Request(str(path))) as (_, run):
         values = Plan(parse_block(RIFLE), run).draw(1)
     paddle.set_device("gpu")
     return {name: value.numpy() for name, value in values.items()}

@@ -9,9 +9,9 @@ from conftest import ROOT
 from processes import run
 from seg_runs import OUTPUTS
 
-from rifle_ext import cli
 from rifle_ext.config import parse_block
 from rifle_ext.plan import Plan, Request
+from rifle_ext.training_options import toolkits
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -47,7 +47,7 @@ def test_twenty_kills_change_nothing(seg):
     assert starts == sorted(starts)
     assert len(set(starts)) > KILLS / 3
 
-    with cli.toolkits()["seg"].load()(Request(str(path))) as (_, run_):
+    with toolkits()["seg"].load()(Request(str(path))) as (_, run_):
         plan = Plan(parse_block(RIFLE), run_)
         fresh = {i: {n: t.numpy() for n, t in plan.draw(i).items()} for i in (1, 2, 3)}
     for folder in (whole, killed):

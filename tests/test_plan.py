@@ -11,6 +11,7 @@ from conftest import ROOT
 from test_det_training import events as det_events
 
 from rifle_ext import cli
+from rifle_ext.plan_text import timeline
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -176,7 +177,28 @@ def test_text(capsys, seg):
     path = seg.config(rifle={"re_init_iter": 5, "max_re_num": 2})
     assert cli.main(["plan", "--toolkit", "seg", "-c", str(path)]) == 0
     said = capsys.readouterr().out
-    assert "TinySeg: 2 layers, " in said
-    assert "  1. after iteration 5 (epoch " in said
-    assert "  2. after iteration 10" in said
-    assert "skipped, " in said
+    lines = said.splitlines()
+    assert "TinySeg: 4 tensors of 2 layers are reset, 252 values" in lines
+    assert [line.split()[:5] for line in lines if "Conv2D" in line] == [
+        ["head.3", "Conv2D", "weight", "6x8x1x1", "mean"],
+        ["aux", "Conv2DTranspose", "weight", "8x6x2x2", "mean"],
+    ]
+    assert any(line.split() == ["bias", "6", "constant", "-4.6"] for line in lines)
+    assert "12 iterations, 2 an epoch; 1 reset" in lines
+    assert "0 ├─────────────────────────1────────────────────────×─────────┤ 12" in lines
+    assert any(line.startswith("  1. after iteration 5 (epoch 3): ") for line in lines)
+    assert any(line.startswith("  2. after iteration 10 (epoch 5): skipped, ") for line in lines)
+
+
+def test_the_timeline():
+    def line(*resets, skipped=(), **options):
+        named = [{"index": i, "step": step} for i, step in enumerate(resets, start=1)]
+        crossed = [{"index": 9, "step": step} for step in skipped]
+        record = {"total_steps": 100, "resets": named, "skipped": crossed}
+        return timeline(record, width=10, **options)
+
+    assert line() == "0 ├──────────┤ 100"
+    assert line(1, 50, 99) == "0 ├1────2───3┤ 100"
+    assert line(25, skipped=[80, 100, 300]) == "0 ├──1─────×─┤ 100"
+    assert line(25, skipped=[80], ascii_only=True) == "0 |--1-----x-| 100"
+    assert line(10, 11, 12) == "0 ├─1────────┤ 100"  # no room: the first one is shown

@@ -12,10 +12,10 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from rifle_ext import cli
 from rifle_ext.config import parse_block
 from rifle_ext.plan import Plan, Request
 from rifle_ext.reset import reinitialize
+from rifle_ext.training_options import toolkits
 
 SCRIPT = Path(__file__).parent / "ranks.py"
 RIFLE = {"re_init_iter": 2, "max_re_num": 1}
@@ -80,7 +80,7 @@ def test_a_rank_that_differs_stops_the_run(seg):
 def test_the_plan_survives_a_conversion_to_synchronous_batch_normalization(seg):
     """On several GPUs both toolkits convert the model, PaddleDetection after the plan is made."""
     path = seg.config()
-    with cli.toolkits()["seg"].load()(Request(str(path))) as (_, run):
+    with toolkits()["seg"].load()(Request(str(path))) as (_, run):
         plan = Plan(parse_block({"layers": "head"}), run)
         converted = paddle.nn.SyncBatchNorm.convert_sync_batchnorm(run.model)
         kinds = {type(layer).__name__ for layer in converted.sublayers()}

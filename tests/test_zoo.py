@@ -14,10 +14,10 @@ import yaml
 from conftest import ROOT
 
 from benchmarks.zoo.models import architecture, class_dependent
-from rifle_ext import cli
 from rifle_ext.config import RifleConfig
 from rifle_ext.outputs import own_parameters, probing, tensors_in
 from rifle_ext.plan import Plan, Request
+from rifle_ext.training_options import toolkits
 
 ZOO = ROOT / "tests/data/zoo"
 EXPECTED = yaml.safe_load((ZOO / "expected.yml").read_text())
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.timeout(120)
 def test_outputs_are_found_and_redrawn_faithfully(toolkit, name):
     expected = EXPECTED[toolkit][name]
     request = Request(str(ZOO / toolkit / f"{name}.yml"), synthetic=True, images=8)
-    with cli.toolkits()[toolkit].load()(request) as (_, run):
+    with toolkits()[toolkit].load()(request) as (_, run):
         built_again = watched(run)
         plan = Plan(RifleConfig(), run)
         assert [model() for model in built_again] == [None], "the second model is kept"

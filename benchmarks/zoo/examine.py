@@ -17,18 +17,18 @@ from typing import Any, Dict, List, Set
 from paddle import nn
 
 from benchmarks.zoo.models import architecture, class_dependent
-from rifle_ext import cli
 from rifle_ext.config import parse_block
 from rifle_ext.hooks import TrainingRun
 from rifle_ext.outputs import tensors_in
 from rifle_ext.plan import Plan, Request
+from rifle_ext.training_options import toolkits
 
 
 def main(toolkit: str, config: str) -> Dict[str, Any]:
     """Examine one config; the result as JSON-ready data."""
     block = parse_block({})
     assert block is not None
-    set_up = cli.toolkits()[toolkit].load()
+    set_up = toolkits()[toolkit].load()
     with set_up(Request(config, synthetic=True)) as (_, run):
         nodes = _keep_nodes(run)
         plan = Plan(block, run)

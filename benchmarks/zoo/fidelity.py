@@ -19,9 +19,9 @@ import numpy as np
 import paddle
 
 from benchmarks.zoo.models import architecture
-from rifle_ext import cli
 from rifle_ext.config import parse_block
 from rifle_ext.plan import Plan, Request
+from rifle_ext.training_options import toolkits
 
 DRAWS = 20
 
@@ -30,7 +30,7 @@ def main(toolkit: str, config: str) -> Dict[str, Any]:
     """Compare for one config; the result as JSON-ready data."""
     block = parse_block({})
     assert block is not None
-    set_up = cli.toolkits()[toolkit].load()
+    set_up = toolkits()[toolkit].load()
     request = Request(config, synthetic=True)
     with set_up(request) as (_, run):
         plan = Plan(block, run)

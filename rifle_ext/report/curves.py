@@ -1,0 +1,150 @@
+"""Training loss and evaluation metric over iterations, from what a toolkit keeps anyway."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+
+from rifle_ext.errors import RifleError
+
+GROUP = "rifle_ext.logs"
+"""Entry points of modules that know what a toolkit keeps of a training. Each has
+
+- ``from_text(lines) -> Optional[Curves]``: from what the train tool prints;
+- ``from_scalars(scalars, start) -> Optional[Curves]``: from a VisualDL record, `start` being the
+  iterations done before it began;
+- ``checkpoints(folder, steps_per_epoch) -> Dict[int, Path]``: files of parameters, by iteration.
+
+None means: that is nothing of this toolkit's.
+"""
+
+NUMBER = r"([-+]?(?:\d[\d.]*(?:e[-+]?\d+)?|nan|inf))"
+"""A regular expression of a number as Python prints it, in lower case."""
+
+Scalars = Dict[str, List[Tuple[int, float, float]]]
+"""The values of each tag of a VisualDL record: step, time in milliseconds, value."""
+
+
+@dataclass
+class Curves:
+    """What a training achieved, by the number of iterations done.
+
+    Attributes
+    ----------
+    toolkit
+        Name of the entry point whose module read it.
+    metric
+        What the evaluations measured, e.g. mIoU.
+    losses
+        The training loss as the toolkit logs it: PaddleSeg a mean over the iterations since the
+        last one, PaddleDetection over the last twenty.
+    metrics
+        The metric of each evaluation, a fraction.
+    steps_per_epoch
+        If the log says it.
+    """
+
+    toolkit: str
+    metric: str
+    losses: Dict[int, float] = field(default_factory=dict)
+    metrics: Dict[int, float] = field(default_factory=dict)
+    steps_per_epoch: Optional[int] = None
+
+    def extend(self, later: Curves) -> None:
+        """Add what a later part of the training has; where both have an iteration, it counts."""
+        self.losses.update(later.losses)
+        self.metrics.update(later.metrics)
+        self.steps_per_epoch = later.steps_per_epoch or self.steps_per_epoch
+
+
+def readers() -> Dict[str, Any]:
+    """The modules of the toolkits, by name."""
+    found: Any = metadata.entry_points()  # a mapping before Python 3.10
+    group = found.select(group=GROUP) if hasattr(found, "select") else found.get(GROUP, ())
+    return {entry.name: entry.load() for entry in group}
+
+
+def read(folder: Path, logs: Sequence[Path], starts: Sequence[int]) -> Curves:
+    """The curves of a training.
+
+    Parameters
+    ----------
+    folder
+        Its output folder.
+    logs
+        Files with what its train tool printed, or folders with VisualDL records; if none are
+        given, those in the output folder: text first.
+    starts
+        Iterations done before each part of the training: 0, then those of its resumptions.
+
+    Raises
+    ------
+    RifleError
+        If no toolkit knows any of it.
+    """
+    for path in logs:
+        if not path.exists():
+            raise RifleError(f"--log {path}: there is no such file or folder")
+    texts = [p for p in logs if p.is_file() and not _is_record(p)] if logs else _texts(folder)
+    curves = _joined(_from_text(path) for path in texts)
+    if curves is None:
+        records = [r for path in logs or [folder] for r in _records(path)]
+        begun = [starts[min(i, len(starts) - 1)] for i in range(len(records))]
+        curves = _joined(_from_record(p, start) for p, start in zip(records, begun))
+    if curves is None:
+        raise RifleError(
+            f"{folder}: nothing there says how the training went: no *.log or *.txt file with what "
+            "the train tool printed, and no VisualDL record (--use_vdl); keep what it prints, as "
+            f"in `python tools/train.py ... | tee {folder}/train.log`, or say where it is: --log "
+            "PATH"
+        )
+    return curves
+
+
+def _joined(parts: Iterator[Optional[Curves]]) -> Optional[Curves]:
+    whole: Optional[Curves] = None
+    for part in parts:
+        if part is not None and whole is not None and part.toolkit == whole.toolkit:
+            whole.extend(part)
+        elif part is not None and whole is None:
+            whole = part
+    return whole
+
+
+def _texts(folder: Path) -> List[Path]:
+    found = [p for ending in ("*.log", "*.txt") for p in folder.rglob(ending) if not _is_record(p)]
+    return sorted(found, key=lambda path: (path.stat().st_mtime, path))
+
+
+def _records(path: Path) -> List[Path]:
+    found = path.rglob("vdlrecords.*.log") if path.is_dir() else [path]
+    return sorted((p for p in found if _is_record(p)), key=lambda p: p.name)  # named by time
+
+
+def _is_record(path: Path) -> bool:
+    return path.name.startswith("vdlrecords.")
+
+
+def _from_text(path: Path) -> Optional[Curves]:
+    for module in readers().values():
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            curves = module.from_text(lines)
+        if curves is not None:
+            return curves
+    return None
+
+
+def _from_record(path: Path, start: int) -> Optional[Curves]:
+    try:
+        from visualdl import LogReader
+    except ImportError as error:
+        raise RifleError(f"{path}: to read it, install visualdl (pip install visualdl)") from error
+    reader = LogReader(file_path=str(path))
+    scalars = {
+        tag: [(r.id, float(r.timestamp), r.value) for r in reader.get_data("scalar", tag)]
+        for tag in reader.get_tags().get("scalar", ())
+    }
+    found = (module.from_scalars(scalars, start) for module in readers().values())
+    return next((curves for curves in found if curves is not None), None)
