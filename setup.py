@@ -61,7 +61,11 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.8",
     packages=find_packages(include=["rifle_ext*", "seg_hooks*", "det_hooks*"]),
-    package_data={name: ["py.typed"] for name in ("rifle_ext", "seg_hooks", "det_hooks")},
+    package_data={
+        "rifle_ext": ["py.typed", "rifle.schema.json"],
+        "seg_hooks": ["py.typed"],
+        "det_hooks": ["py.typed"],
+    },
     install_requires=["numpy", "pydantic>=2.5", "rich>=13", "typing_extensions>=4.6"],
     extras_require={
         # The released toolkits fail on paddle 3; newer protobufs break paddle.distributed.fleet.
@@ -69,7 +73,17 @@ setup(
         "gpu": ["paddlepaddle-gpu>=2.6,<3", "protobuf==3.20.3"],
         "seg": ["paddleseg>=2.8"],
         "det": ["paddledet>=2.6"],
-        "test": ["pytest>=7", "pytest-timeout", "hypothesis>=6", "scikit-learn", "ruff", "mypy"],
+        "docs": ["mkdocs>=1.6"],
+        "test": [
+            "pytest>=7",
+            "pytest-timeout",
+            "hypothesis>=6",
+            "scikit-learn",
+            "jsonschema",
+            "mkdocs>=1.6",
+            "ruff",
+            "mypy",
+        ],
     },
     entry_points={
         "console_scripts": ["rifle-ext = rifle_ext.cli:main"],

@@ -87,7 +87,9 @@ class RifleConfig(BaseModel):
         "reset", description="What becomes of the optimizer's moments of the reset tensors."
     )
     seed: StrictInt = Field(
-        0, ge=0, description="Of the fresh values; apart from the training's own random streams."
+        0,
+        ge=0,
+        description="Seed of the fresh values; apart from the training's own random streams.",
     )
 
     track: Optional[StrictBool] = Field(

@@ -1,0 +1,141 @@
+"""`rifle-ext init`: propose a `rifle:` block for a config."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import textwrap
+from typing import Any, Iterable, List, Mapping
+
+from rifle_ext.config import BLOCK_KEY, RifleConfig
+from rifle_ext.errors import RifleError
+from rifle_ext.schedule import Reset, make_schedule
+from rifle_ext.training_options import add_options, check_options, training
+
+PROPOSED = RifleConfig.model_validate({"max_re_num": 1})
+"""One reset, half-way: short trainings do not recover from more."""
+
+WIDTH = 100
+"""Columns of the text, as far as names allow."""
+
+
+def add_command(commands: Any) -> None:
+    """Add the command to the parser's."""
+    parser = commands.add_parser(
+        "init",
+        help="propose a block for a config",
+        description="Print a `rifle:` block to paste into a config, with comments that say what it "
+        "does to this training and what else could be set. Builds what the train tool would build, "
+        "on the CPU; downloads, trains and writes nothing.",
+    )
+    parser.set_defaults(command=run)
+    add_options(parser)
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Print the proposed block; returns the exit code."""
+    check_options(chosen)
+    ours = [option for option in chosen.opts if option.split("=")[0].split(".")[0] == BLOCK_KEY]
+    if ours:
+        raise RifleError(f"--opts {ours[0]}: not for init, which proposes a block of its own")
+    with training(chosen) as (config, run_):
+        from rifle_ext.plan import Plan
+
+        record = Plan(PROPOSED, run_).record()
+        has_block = config.get(BLOCK_KEY) is not None  # a set-up may put None where it has none
+    name = chosen.config + "".join(f", {option}" for option in chosen.opts)
+    name += ", with a made-up data set (--synthetic)" if chosen.synthetic else ""
+    print(block_text(record, name, has_block), end="")
+    return 0
+
+
+def block_text(plan_record: Mapping[str, Any], config_name: str, has_block: bool) -> str:
+    """The proposed block as commented YAML.
+
+    Parameters
+    ----------
+    plan_record
+        What `rifle_ext.plan.Plan.record` gives for `PROPOSED`.
+    config_name
+        What the user knows the config as, and what else the plan was made with.
+    has_block
+        Whether the config has a block already.
+    """
+    total, per_epoch = plan_record["total_steps"], plan_record["steps_per_epoch"]
+    shown = config_name if config_name.isprintable() else json.dumps(config_name)
+    lines = [
+        *_comment(f"For {shown}:"),
+        *_comment(
+            f"{total} iterations, {per_epoch} an epoch, {round(total / per_epoch, 1):g} epochs."
+        ),
+    ]
+    if has_block:
+        lines += _comment(
+            f"The config has a {BLOCK_KEY}: block already. This is a fresh proposal: put it in "
+            "that one's place, in the file where it stands (laid over the block of a base config, "
+            "it would leave that one's other keys as they are)."
+        )
+    for warning in plan_record["warnings"]:
+        lines += _comment(f"Warning: {warning}.")
+    lines += [f"{BLOCK_KEY}:", *_resets(plan_record)]
+    for key in RifleConfig.model_fields:
+        if key != "max_re_num":
+            lines += ["", *_other_key(key, plan_record)]
+    return "\n".join(lines) + "\n"
+
+
+def _resets(record: Mapping[str, Any]) -> List[str]:
+    """The one key that is given, and when that resets."""
+    papers = RifleConfig.model_validate({})
+    schedule = make_schedule(papers, record["total_steps"], record["steps_per_epoch"])
+    one = _moments(Reset(**reset) for reset in record["resets"])
+    three = _moments(schedule.resets)
+    said = [
+        _description("max_re_num"),
+        f"{PROPOSED.max_re_num}, the safe choice: a reset {one}.",
+        f"{papers.max_re_num}, as in the paper: a reset {three}. Short trainings do not recover "
+        "from so many.",
+    ]
+    comments = [line for sentence in said for line in _comment(sentence, "  ")]
+    return [*comments, f"  max_re_num: {PROPOSED.max_re_num}"]
+
+
+def _other_key(key: str, record: Mapping[str, Any]) -> List[str]:
+    """What a key means, and the key with its default, all as comments."""
+    lines = _comment(_description(key), "  ")
+    value = getattr(PROPOSED, key)
+    if key == "layers":
+        lines += _comment("'auto' resets here:", "  ")
+        for layer in record["layers"]:
+            lines.append(f"  #   {layer['name'] or '(the model itself)'} ({layer['type']})")
+    elif key == "weight_initializer" and _draws_zeros(record):
+        lines += _comment("Proposed here, against the zeros of the warning above:", "  ")
+        value = "XavierNormal"
+    return [*lines, f"  # {key}: {value if isinstance(value, str) else json.dumps(value)}"]
+
+
+def _draws_zeros(record: Mapping[str, Any]) -> bool:
+    """Whether some fresh weight is all zero."""
+    drawn = [parameter for layer in record["layers"] for parameter in layer["parameters"]]
+    return any(p.get("constant") == 0 and len(p["shape"]) >= 2 for p in drawn)
+
+
+def _moments(resets: Iterable[Reset]) -> str:
+    moments = [f"{reset.step} (epoch {reset.epoch})" for reset in resets]
+    return f"after iteration {', '.join(moments)}" if moments else "never"
+
+
+def _description(key: str) -> str:
+    return RifleConfig.model_fields[key].description or ""
+
+
+def _comment(text: str, indent: str = "") -> List[str]:
+    lead = f"{indent}# "
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=lead,
+        subsequent_indent=lead,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
