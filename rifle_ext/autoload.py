@@ -66,6 +66,9 @@ class _AttachingLoader:
 def _adapters():
     """The installed adapters, by the module they wait for; none if they cannot be read."""
     try:
+        # Before paddle, which exports zlib symbols of its own: OpenCV would bind to those and read
+        # no PNG. (Reading entry points imports it anyway, but that is not ours to rely on.)
+        import zlib  # noqa: F401
         from importlib.metadata import entry_points
 
         found = entry_points()

@@ -8,6 +8,7 @@ import traceback
 from typing import List, Optional
 
 from rifle_ext import __version__, init_block, plan_command, schema
+from rifle_ext.doctor import command as doctor_command
 from rifle_ext.errors import RifleError
 from rifle_ext.report import command as report_command
 from rifle_ext.training_options import ToolkitError
@@ -39,6 +40,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"rifle-ext {__version__}")
     parser.set_defaults(command=None)
     commands = parser.add_subparsers(title="commands", metavar="command")
-    for module in (init_block, plan_command, report_command, schema):
+    for module in (init_block, plan_command, report_command, doctor_command, schema):
         module.add_command(commands)
     return parser

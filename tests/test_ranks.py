@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -21,20 +22,44 @@ SCRIPT = Path(__file__).parent / "ranks.py"
 RIFLE = {"re_init_iter": 2, "max_re_num": 1}
 
 
-def launch(folder, *arguments, **environment):
-    command = [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", "2"]
-    command += ["--backend", "gloo", "--log_dir", str(folder / "log"), str(SCRIPT)]
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", **environment}
-    done = subprocess.run(
-        [*command, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        env=environment,
-        cwd=folder,
-    )
-    logs = "".join(p.read_text(errors="replace") for p in (folder / "log").glob("workerlog.*"))
-    return done, logs
+def launch(folder, *arguments, machines=1, **environment):
+    """Run two ranks: of one machine, or of two, for which two launchers stand."""
+    port = free_port()
+    where = {
+        1: [["--nproc_per_node", "2", "--backend", "gloo"]],
+        2: [
+            ["--nnodes", "2", "--master", f"127.0.0.1:{port}", "--rank", rank]
+            for rank in ("0", "1")
+        ],
+    }[machines]
+    # The launcher of several machines takes the backend from the environment.
+    merged = {**os.environ, "CUDA_VISIBLE_DEVICES": "", **environment}
+    if machines == 2:
+        merged["PADDLE_DISTRI_BACKEND"] = "gloo"
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-m", "paddle.distributed.launch", *flags]
+            + ["--log_dir", str(folder / f"log{index}"), str(SCRIPT), *map(str, arguments)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=merged,
+            cwd=folder,
+        )
+        for index, flags in enumerate(where)
+    ]
+    try:
+        codes = [process.wait(timeout=240) for process in running]
+    finally:
+        for process in running:
+            process.kill()
+    logs = "".join(p.read_text(errors="replace") for p in folder.glob("log?/workerlog.*"))
+    return max(codes), logs
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
 
 
 def seg_arguments(seg):
@@ -53,27 +78,26 @@ def det_arguments(det, *flags):
 
 # PaddleSeg uses `paddle.distributed.fleet` by itself, PaddleDetection when told to.
 @pytest.mark.parametrize(
-    ("toolkit", "flags"), [("seg", []), ("det", []), ("det", ["--fleet"])], ids=str
+    ("toolkit", "flags", "machines"),
+    [("seg", [], 1), ("seg", [], 2), ("det", ["--fleet"], 1), ("det", [], 2)],
 )
-def test_both_ranks_have_the_same_values(toolkit, flags, request):
+def test_both_ranks_have_the_same_values(toolkit, flags, machines, request):
     runs = request.getfixturevalue(toolkit)
     arguments, events = {"seg": seg_arguments, "det": det_arguments}[toolkit](runs, *flags)
-    done, logs = launch(runs.folder, *arguments)
-    assert done.returncode == 0, logs[-3000:]
+    code, logs = launch(runs.folder, *arguments, machines=machines)
+    assert code == 0, logs[-3000:]
     first, second = (json.loads((runs.folder / f"rank{r}.json").read_text()) for r in (0, 1))
     assert list(first) == ["0", "1", "2", "3"]
     assert first == second
     assert first["2"] != first["1"]
-    assert [e["event"] for e in map(json.loads, events.read_text().splitlines())] == [
-        "plan",
-        "reset",
-    ]
+    told = [json.loads(line)["event"] for line in events.read_text().splitlines()]
+    assert told == ["plan", "reset", "end"]
 
 
 def test_a_rank_that_differs_stops_the_run(seg):
     arguments, _ = seg_arguments(seg)
-    done, logs = launch(seg.folder, *arguments, ODD_RANK="1")
-    assert done.returncode != 0
+    code, logs = launch(seg.folder, *arguments, ODD_RANK="1")
+    assert code != 0
     assert "reset 1 after iteration 2: rank 1 has other values than rank 0" in logs
 
 

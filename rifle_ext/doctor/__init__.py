@@ -1,0 +1,1 @@
+"""`rifle-ext doctor`: whether the installation is all right, and how to mend it."""
