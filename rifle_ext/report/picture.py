@@ -15,7 +15,8 @@ def draw(runs: Sequence[Run], path: Path) -> None:
     Parameters
     ----------
     runs
-        The trainings; those of one label have one colour.
+        The trainings; those of one label have one colour, and the first of them stands for the
+        others where the change of the weights is shown.
     path
         Of the picture; its ending says the format: png, svg, pdf.
 
@@ -28,7 +29,7 @@ def draw(runs: Sequence[Run], path: Path) -> None:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise RifleError("a picture needs matplotlib: pip install matplotlib") from error
-    changed = [run for run in runs if run.change]
+    changed = list({run.label: run for run in reversed(runs) if run.change}.values())[::-1]
     figure = Figure(figsize=(9, 6 + 3 * len(changed)), layout="constrained")
     axes = figure.subplots(2 + len(changed), 1)
     colors = {label: f"C{i}" for i, label in enumerate(dict.fromkeys(r.label for r in runs))}
