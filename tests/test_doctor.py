@@ -20,8 +20,8 @@ from rifle_ext.doctor.checks import NOTE, OK, PROBLEM, TOOLKITS, Finding, Packag
 
 CODE = (
     "import argparse; from rifle_ext.doctor.command import add_command; "
-    "parser = argparse.ArgumentParser(); add_command(parser.add_subparsers()); chosen = parser.parse_args(); "
-    "raise SystemExit(chosen.command(chosen))"
+    "parser = argparse.ArgumentParser(); add_command(parser.add_subparsers()); "
+    "chosen = parser.parse_args(); raise SystemExit(chosen.command(chosen))"
 )
 SITE = [path for path in sys.path if path.endswith("site-packages")]
 CPU = Package("paddlepaddle", "2.6.2")
