@@ -1,7 +1,7 @@
 # The two commands of the README, and what they share. Needs python3 (3.8 to 3.11) and make.
 PYTHON = .venv/bin/python
 
-.PHONY: demo test lint env clean
+.PHONY: demo test lint docs env clean
 
 demo: env
 	$(PYTHON) examples/demo.py
@@ -14,8 +14,11 @@ lint: env
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 
+docs: env
+	$(PYTHON) -m mkdocs build --strict
+
 env:
 	@sh scripts/make_env.sh
 
 clean:
-	rm -rf .venv data output build dist *.egg-info
+	rm -rf .venv data output build dist site *.egg-info

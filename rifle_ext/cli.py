@@ -16,9 +16,9 @@ from rifle_ext.training_options import ToolkitError
 
 def main(arguments: Optional[List[str]] = None) -> int:
     """Run the command; returns the exit code: 0, or 2 after an error in what the user gave."""
-    chosen = _parser().parse_args(arguments)
+    chosen = parser().parse_args(arguments)
     if chosen.command is None:
-        _parser().print_help()
+        parser().print_help()
         return 0
     try:
         return chosen.command(chosen)
@@ -30,16 +30,17 @@ def main(arguments: Optional[List[str]] = None) -> int:
         return 2
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """What the command line may say."""
+    made = argparse.ArgumentParser(
         prog="rifle-ext",
         description="RIFLE for PaddleSeg and PaddleDetection: re-initialize the output layers "
         "several times during fine-tuning. Add a `rifle:` block to a config and run the toolkit's "
         "own train tool.",
     )
-    parser.add_argument("--version", action="version", version=f"rifle-ext {__version__}")
-    parser.set_defaults(command=None)
-    commands = parser.add_subparsers(title="commands", metavar="command")
+    made.add_argument("--version", action="version", version=f"rifle-ext {__version__}")
+    made.set_defaults(command=None)
+    commands = made.add_subparsers(title="commands", metavar="command")
     for module in (init_block, plan_command, report_command, doctor_command, schema):
         module.add_command(commands)
-    return parser
+    return made
