@@ -29,6 +29,7 @@ def test_defaults_are_those_of_the_design():
         "head_lr": "none",
         "optimizer_state": "reset",
         "seed": 0,
+        "track": None,
     }
 
 

@@ -45,7 +45,7 @@ def seg_run(scenes, tmp_path_factory):
 def det_run(scenes, tmp_path_factory):
     runs = DetRuns(scenes, tmp_path_factory.mktemp("det"))
     path = runs.config(epoch=4, rifle={**RIFLE, "track": False}, use_ema=False, log_iter=1)
-    flags = ["--use_vdl", "True", "--vdl_log_dir", runs.folder / "vdl"]
+    flags = ["--enable_ce", "True", "--use_vdl", "True", "--vdl_log_dir", runs.folder / "vdl"]
     done = run_process("-m", "det_hooks.train", "-c", path, "--eval", *flags, timeout=200)
     assert done.returncode == 0, done.stderr[-2000:]
     (runs.out(path) / "train.log").write_text(done.stdout)

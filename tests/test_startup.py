@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+import rifle_ext
+
 PTH = "rifle_ext_startup.pth"
 
 
@@ -60,6 +62,30 @@ def test_the_wheel_holds_the_start_up_file_and_names_it(wheel):
         # Uninstalling removes what is recorded.
         assert f"\n{PTH},sha256=" in "\n" + archive.read(record).decode()
         assert "rifle_ext/py.typed" in archive.namelist()
+
+
+def test_installing_and_uninstalling_with_pip(wheel, tmp_path):
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "v"], check=True, timeout=120)
+    (site,) = (tmp_path / "v").glob("lib/python*/site-packages")
+    toolkits = [p for p in sys.path if p.endswith("site-packages")]
+    (site / "zz_toolkits.pth").write_text("\n".join(toolkits))
+    before = {path for path in site.rglob("*") if "__pycache__" not in path.parts}
+    python = tmp_path / "v/bin/python"
+    pip = [python, "-m", "pip", "-q", "--disable-pip-version-check"]
+    install = [*pip, "install", "--no-deps", "--ignore-installed", wheel]
+    subprocess.run(install, check=True, timeout=120, cwd=tmp_path)
+    assert (site / PTH).is_file() and (site / "rifle_ext/rifle.schema.json").is_file()
+    said = subprocess.run(
+        [tmp_path / "v/bin/rifle-ext", "--version"], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert said.stdout == f"rifle-ext {rifle_ext.__version__}\n", said.stderr
+    code = "import sys; print([type(f).__name__ for f in sys.meta_path][0])"
+    started = subprocess.run([python, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert started.stdout == "_ToolkitFinder\n"
+    uninstall = [*pip, "uninstall", "-y", "rifle-ext"]
+    subprocess.run(uninstall, check=True, timeout=60, cwd=tmp_path)
+    assert {path for path in site.rglob("*") if "__pycache__" not in path.parts} == before
+    assert not (tmp_path / "v/bin/rifle-ext").exists()
 
 
 def test_the_editable_install_of_these_tests_holds_it_too():
