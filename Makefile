@@ -1,13 +1,20 @@
 # The two commands of the README, and what they share. Needs python3 (3.8 to 3.11) and make.
 PYTHON = .venv/bin/python
 
-.PHONY: demo test lint docs env clean
+.PHONY: demo test test-gpu lint docs env clean
 
 demo: env
 	$(PYTHON) examples/demo.py
 
 test: env lint
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n 2 --dist loadfile
+
+test-gpu:
+	python3 scripts/check_gpu.py
+	@sh scripts/make_env.sh
+	$(PYTHON) -m rifle_ext doctor
+	$(PYTHON) -m pytest -m gpu
+	$(PYTHON) -m benchmarks.cost gpu
 
 lint: env
 	$(PYTHON) -m ruff check .

@@ -85,6 +85,7 @@ setup(
         "test": [
             "pytest>=7",
             "pytest-timeout",
+            "pytest-xdist",
             "hypothesis>=6",
             "scikit-learn",
             "jsonschema",

@@ -27,7 +27,8 @@ Shadow = Callable[[Mapping[str, Tensor]], None]
 def write(tensors: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
     """Copy `values` into `tensors` of the same names, shapes and any float dtype, in place."""
     for name, tensor in tensors.items():
-        tensor.set_value(values[name].astype(tensor.dtype))
+        value = values[name]
+        tensor.set_value(value if value.dtype == tensor.dtype else value.astype(tensor.dtype))
 
 
 def write_model(model: nn.Layer, values: Mapping[str, Tensor]) -> None:
