@@ -46,11 +46,12 @@ def from_rebuild(
         model = rebuild()
         named = {**dict(model.named_buffers()), **dict(model.named_parameters())}
         for name, tensor in tensors.items():
-            shape = named[name].shape if name in named else None
-            if shape != tensor.shape:
+            found = list(named[name].shape) if name in named else None
+            wanted = list(tensor.shape)
+            if found != wanted:
                 raise RifleError(
                     f"{name} cannot be redrawn: the model built again from the config has "
-                    + ("no such tensor" if shape is None else f"shape {shape}, not {tensor.shape}")
+                    + ("no such tensor" if found is None else f"shape {found}, not {wanted}")
                     + "; was the model changed after it was built?"
                 )
         return {name: named[name].detach() for name in tensors}
