@@ -8,6 +8,8 @@ from typing import Any, List
 import numpy as np
 import paddle
 
+from det_hooks.trainers import trained_model
+
 
 def forward(trainer: Any) -> Any:
     """The losses of the trainer's model on one of its own training samples, or two if need be.
@@ -27,10 +29,10 @@ def _losses(trainer: Any, count: int) -> Any:
     batch = as_tensors(_batch(trainer.loader, count))
     batch["epoch_id"] = 0
     on_device = trainer.cfg.get("use_gpu") or trainer.cfg.get("use_npu")
-    with paddle.amp.auto_cast(
-        enable=bool(trainer.use_amp and on_device), level=trainer.amp_level or "O1"
-    ):
-        return trainer.model(batch)
+    use_amp = getattr(trainer, "use_amp", False)  # one trainer has never heard of it
+    level = trainer.amp_level if use_amp else "O1"
+    with paddle.amp.auto_cast(enable=bool(use_amp and on_device), level=level):
+        return trained_model(trainer)(batch)
 
 
 def _batch(loader: Any, count: int) -> Any:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Callable, List, Optional
 
 import paddle
 from ppdet.engine.callbacks import Callback, ComposeCallback, logger
 
-from det_hooks import probe
-from det_hooks.averages import shadow_of
+from det_hooks import probe, trainers
 from det_hooks.rebuild import rebuild
 from det_hooks.toolkit import config_before
 from rifle_ext.errors import RifleError
@@ -81,8 +79,7 @@ def training_run(trainer: Any, source: str) -> TrainingRun:
     RifleError
         If the training set is too small for one step.
     """
-    cfg = trainer.cfg
-    steps_per_epoch = len(trainer.loader)
+    total_steps, steps_per_epoch = trainers.length(trainer)
     if steps_per_epoch == 0:
         raise RifleError(
             f"{source}: the training set has fewer images than TrainReader's batch_size, so "
@@ -91,11 +88,11 @@ def training_run(trainer: Any, source: str) -> TrainingRun:
     rank = paddle.distributed.get_rank()
     student = hasattr(trainer.model, "student_model")
     return TrainingRun(
-        model=trainer.model,
+        model=trainers.trained_model(trainer),
         optimizer=trainer.optimizer,
-        total_steps=cfg["epoch"] * steps_per_epoch,
+        total_steps=total_steps,
         steps_per_epoch=steps_per_epoch,
-        save_dir=Path(cfg["save_dir"]) / cfg["filename"],
+        save_dir=trainers.output_folder(trainer),
         rank=rank,
         log=logger.info if rank == 0 else lambda message: None,
         warn=logger.warning if rank == 0 else lambda message: None,
@@ -104,7 +101,7 @@ def training_run(trainer: Any, source: str) -> TrainingRun:
         rebuild=lambda: rebuild(config_before(trainer), student),
         start_step=trainer.start_epoch * steps_per_epoch,
         scalar=_scalar_writer(trainer),
-        shadows=[shadow_of(trainer.ema)] if trainer.use_ema else [],
+        shadows=trainers.shadows(trainer),
     )
 
 

@@ -12,6 +12,7 @@ from conftest import ROOT
 from ppdet import slim as slim_module
 from ppdet.core.workspace import load_config, merge_config
 from ppdet.engine import Trainer
+from ppdet.engine.callbacks import Checkpointer
 from seg_runs import state_of, watching
 
 import det_hooks
@@ -19,6 +20,9 @@ from det_hooks.workspace import Snapshot
 from rifle_ext.hooks import Hook
 
 det_hooks.attach()
+
+OWN_FOLDER = "filename" in Checkpointer.__init__.__code__.co_names
+"""PaddleDetection writes into a folder of the config's name in `save_dir`: so up to 2.6."""
 
 TINY = yaml.safe_load((Path(__file__).parent / "data/tiny_ppyoloe.yml").read_text())
 
@@ -59,6 +63,10 @@ class DetWatch(Hook):
 
     def average(self):
         """What `ModelEMA.apply` would give now; it counts its calls, so ask a copy."""
+        teacher = getattr(self.trainer.model, "modelTeacher", None)
+        teacher = getattr(self.trainer.model, "teacher", teacher)
+        if teacher is not None:
+            return {k: v.numpy() for k, v in teacher.state_dict().items()}
         if not self.trainer.use_ema:
             return {}
         if self.trainer.ema.__class__.__name__ == "ModelEMA" and self.no_update_since_resume():
@@ -88,9 +96,10 @@ class DetRuns:
             kept = {"fcosr": "_rotated"}.get(ready, "")
             dataset.update({"dataset_dir": str(self.scenes), "anno_path": f"{split}{kept}.json"})
         content["TestDataset"]["anno_path"] = str(self.scenes / "val.json")
-        content.update({"save_dir": str(self.folder / "output"), "output_eval": str(self.folder)})
-        content.update(fields)
         path = self.folder / name
+        save_dir = self.out(path).parent if OWN_FOLDER else self.out(path)
+        content.update({"save_dir": str(save_dir), "output_eval": str(self.folder)})
+        content.update(fields)
         path.write_text(yaml.safe_dump(content))
         return path
 

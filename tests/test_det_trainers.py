@@ -6,7 +6,8 @@ import numpy as np
 import paddle
 import pytest
 import yaml
-from ppdet.engine import TrainerCot
+from det_runs import OWN_FOLDER
+from ppdet.engine import TrainerCot, trainer_ssod
 from ppdet.engine.trainer_ssod import Trainer_DenseTeacher
 from seg_runs import same
 from test_det_training import OUTPUTS, events, pick, rest
@@ -33,10 +34,34 @@ def write_tagged(path):
     return path
 
 
-def semi_config(det, **fields):
+NORMALIZE = {"NormalizeImage": {"mean": [0.0] * 3, "std": [1.0] * 3, "norm_type": "none"}}
+
+
+def semi_data(det, *labelled, unlabelled=(), **reader):
+    """The part of a config about the scenes with labels and without; batch transforms given."""
     data = {"dataset_dir": str(det.scenes), "image_dir": "images", "anno_path": "train.json"}
-    normalize = {"mean": [0.0] * 3, "std": [1.0] * 3, "norm_type": "none"}
     found = ["image", "gt_bbox", "gt_class", "is_crowd"]
+    return {
+        "TrainDataset": str(tagged_dataset("SemiCOCODataSet", data_fields=found, **data)),
+        "UnsupTrainDataset": str(
+            tagged_dataset("SemiCOCODataSet", data_fields=["image"], supervised=False, **data)
+        ),
+        "SemiTrainReader": {
+            "sample_transforms": [{"Decode": {}}],
+            "weak_aug": [NORMALIZE],
+            "strong_aug": [NORMALIZE],
+            "sup_batch_transforms": [{"Permute": {}}, *labelled],
+            "unsup_batch_transforms": [{"Permute": {}}, *unlabelled],
+            "sup_batch_size": 2,
+            "unsup_batch_size": 2,
+            "shuffle": True,
+            "drop_last": True,
+            **reader,
+        },
+    }
+
+
+def semi_config(det, **fields):
     path = det.config(
         architecture="PPYOLOE",
         PPYOLOE={
@@ -45,22 +70,7 @@ def semi_config(det, **fields):
             "yolo_head": "PPYOLOEHead",
             "post_process": None,
         },
-        TrainDataset=str(tagged_dataset("SemiCOCODataSet", data_fields=found, **data)),
-        UnsupTrainDataset=str(
-            tagged_dataset("SemiCOCODataSet", data_fields=["image"], supervised=False, **data)
-        ),
-        SemiTrainReader={
-            "sample_transforms": [{"Decode": {}}],
-            "weak_aug": [{"NormalizeImage": normalize}],
-            "strong_aug": [{"NormalizeImage": normalize}],
-            "sup_batch_transforms": [{"Permute": {}}, {"PadGT": {}}],
-            "unsup_batch_transforms": [{"Permute": {}}],
-            "sup_batch_size": 2,
-            "unsup_batch_size": 2,
-            "shuffle": True,
-            "drop_last": True,
-            "collate_batch": True,
-        },
+        **semi_data(det, {"PadGT": {}}, collate_batch=True),
         ssod_method="DenseTeacher",
         semi_start_iters=1,
         ema_start_iters=0,
@@ -88,6 +98,194 @@ def semi_config(det, **fields):
         **fields,
     )
     return write_tagged(path)
+
+
+def later_trainer(name):
+    """A trainer that came after PaddleDetection 2.6."""
+    if not hasattr(trainer_ssod, name):
+        pytest.skip(f"this PaddleDetection has no {name}")
+    return getattr(trainer_ssod, name)
+
+
+def check_student_and_teacher(det, path, watches, step, teacher_follows):
+    """The student alone is probed and drawn again; the teacher restarts with it, and follows it."""
+    before, after = watches
+    (reset,) = events(det, path, "reset")
+    names = reset["parameters"]
+    assert reset["step"] == step
+    assert set(names) <= set(after.values[step])
+    fresh = {name: after.values[step][name] for name in names}
+    changed = {n for n, v in after.values[step].items() if (before.values[step][n] != v).any()}
+    assert changed
+    assert changed <= set(names)
+    teacher = {n: before.averages[step][n] != v for n, v in after.averages[step].items()}
+    assert {n for n, differs in teacher.items() if differs.any()} <= set(names)
+    assert same({name: after.averages[step][name] for name in names}, fresh)
+    moved = before.values[step + 1]
+    assert any((moved[name] != fresh[name]).any() for name in names)
+    assert teacher_follows == any(
+        (before.averages[step + 2][name] != fresh[name]).any() for name in names
+    )
+
+
+@pytest.mark.parametrize("burn_in", [2, 100])
+def test_arsl(det, burn_in):
+    """Its epochs have a length of their own; its teacher starts as the student after a while."""
+    trainer = later_trainer("Trainer_ARSL")
+    strides = [8, 16, 32, 64, 128]
+    target = {
+        "object_sizes_boundary": [16, 32, 64, 128],
+        "center_sampling_radius": 1.5,
+        "downsample_ratios": strides,
+        "num_shift": 0.0,
+        "multiply_strides_reg_targets": False,
+        "norm_reg_targets": True,
+    }
+    pad = {"PadBatch": {"pad_to_stride": 128}}
+    path = det.config(
+        ready="fcos",
+        rifle={"re_init_iter": 5, "max_re_num": 1, "keep_last": 1},
+        architecture="ARSL_FCOS",
+        ARSL_FCOS={
+            "backbone": "ResNet",
+            "neck": "FPN",
+            "fcos_head": "FCOSHead_ARSL",
+            "fcos_cr_loss": "FCOSLossCR",
+        },
+        FPN={
+            "out_channel": 64,
+            "spatial_scales": [0.125, 0.0625, 0.03125],
+            "extra_stage": 2,
+            "has_extra_convs": True,
+            "use_c5": False,
+        },
+        FCOSHead_ARSL={
+            "fcos_feat": {
+                "name": "FCOSFeat",
+                "feat_in": 64,
+                "feat_out": 256,
+                "num_convs": 1,
+                "norm_type": "gn",
+            },
+            "fpn_stride": strides,
+            "prior_prob": 0.01,
+            "norm_reg_targets": True,
+            "centerness_on_reg": True,
+            "fcos_loss": {"name": "FCOSLossMILC"},
+            "nms": {"name": "MultiClassNMS", "nms_top_k": 100, "keep_top_k": 10},
+        },
+        **semi_data(det, pad, {"Gt2FCOSTarget": target}, unlabelled=[pad]),
+        ssod_method="ARSL",
+        SEMISUPNET={
+            "BURN_UP_STEP": burn_in,
+            "EMA_KEEP_RATE": 0.9,
+            "UNSUP_LOSS_WEIGHT": 1.0,
+            "PSEUDO_WARM_UP_STEPS": 4,
+        },
+        max_iter=8,
+        epoch_iter=3,
+        optimize_rate=1,
+        weights=str(det.folder / "output" / "burnt" / "model_final"),
+        pretrain_weights=None,
+        use_ema=False,
+    )
+    made, *watches = det.train(write_tagged(path), trainer=trainer)
+    assert [len(watch.steps) for watch in watches] == [9, 9]  # the third epoch is gone through
+    (plan,) = events(det, path, "plan")
+    assert (plan["total_steps"], plan["steps_per_epoch"]) == (9, 3)
+    check_student_and_teacher(det, path, watches, 5, teacher_follows=burn_in == 2)
+    names = events(det, path, "reset")[0]["parameters"]
+    owners = {name.rpartition(".")[0] for name in names}
+    assert {f"fcos_head.fcos_head_{kind}" for kind in ("cls", "reg", "centerness")} <= owners
+
+
+def test_semi_rtdetr(det):
+    trainer = later_trainer("Trainer_Semi_RTDETR")
+    boxes = [{"NormalizeBox": {}}, {"BboxXYXY2XYWH": {}}]
+    path = det.config(
+        rifle={"re_init_iter": 5, "max_re_num": 1, "keep_last": 1},
+        architecture="DETR",
+        DETR={
+            "backbone": "ResNet",
+            "neck": "HybridEncoder",
+            "transformer": "RTDETRTransformer",
+            "detr_head": "DINOHead",
+            "post_process": "DETRPostProcess",
+            "post_process_semi": "DETRBBoxSemiPostProcess",
+        },
+        ResNet={"depth": 18, "variant": "d", "norm_type": "bn", "return_idx": [1, 2, 3]},
+        hidden_dim=32,
+        use_focal_loss=True,
+        HybridEncoder={
+            "hidden_dim": 32,
+            "use_encoder_idx": [2],
+            "num_encoder_layers": 1,
+            "encoder_layer": {
+                "name": "TransformerLayer",
+                "d_model": 32,
+                "nhead": 4,
+                "dim_feedforward": 64,
+                "dropout": 0.0,
+                "activation": "gelu",
+            },
+        },
+        RTDETRTransformer={
+            "num_queries": 300,  # the number that the teacher's post-processing is written for
+            "feat_strides": [8, 16, 32],
+            "num_levels": 3,
+            "nhead": 4,
+            "num_decoder_layers": 2,
+            "dim_feedforward": 64,
+            "num_denoising": 10,
+        },
+        DINOHead={
+            "loss": {
+                "name": "DINOLoss",
+                "loss_coeff": {"class": 1, "bbox": 5, "giou": 2},
+                "aux_loss": True,
+                "use_vfl": True,
+                "matcher": {
+                    "name": "HungarianMatcher",
+                    "matcher_coeff": {"class": 2, "bbox": 5, "giou": 2},
+                },
+            }
+        },
+        DETRPostProcess={"num_top_queries": 10},
+        SSOD="DETR_SSOD",
+        DETR_SSOD={
+            "teacher": "DETR",
+            "student": "DETR",
+            "train_cfg": {
+                "sup_weight": 1.0,
+                "unsup_weight": 1.0,
+                "ema_start_iters": -1,  # the log fails where it starts later
+                "pseudo_label_initial_score_thr": 2.0,  # none: their loss fails for a few
+                "min_pseduo_box_size": 0,
+                "concat_sup_data": True,
+            },
+            "test_cfg": {"inference_on": "teacher"},
+        },
+        **semi_data(
+            det,
+            *boxes,
+            unlabelled=boxes,
+            sample_transforms=[
+                {"Decode": {}},
+                {"Resize": {"target_size": [160, 160], "keep_ratio": False}},
+            ],
+            collate_batch=False,
+        ),
+        ssod_method="Semi_RTDETR",
+        use_ema=False,
+        use_simple_ema=True,
+        epoch=2,
+        save_dir=str(det.folder / "output"),  # its checkpoints have a folder of their own there
+        eval_interval=100,
+        save_interval=4,
+    )
+    made, *watches = det.train(write_tagged(path), trainer=trainer)
+    assert [watch.steps for watch in watches] == [list(range(8))] * 2
+    check_student_and_teacher(det, path, watches, 5, teacher_follows=True)
 
 
 def test_semi_supervised_student_and_teacher(det):
@@ -170,7 +368,7 @@ def test_distillation_resets_the_student_alone(det):
         built.update((n, p.numpy()) for n, p in trainer.model.named_parameters())
 
     trainer, before, after = det.train(path, slim=slim, options={"epoch": 1}, prepare=note)
-    out = det.folder / "output" / "slim"
+    out = det.folder / "output" / ("slim" if OWN_FOLDER else "student")
     lines = (out / "rifle_events.jsonl").read_text().splitlines()
     (reset,) = [e for e in map(json.loads, lines) if e["event"] == "reset"]
     assert {n.rpartition(".")[0] for n in reset["parameters"]} == {
