@@ -7,12 +7,18 @@ and needs no start-up file.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import inspect
+from pathlib import Path
 from typing import Any, Dict, List, Optional
+
+import yaml
 
 import seg_hooks
 from rifle_ext.compat import before_paddle
 from seg_hooks import compat
+
+EXPORTED = "of the models exported beside checkpoints, with uniform_output_enabled in the config"
 
 
 def parse_arguments(arguments: Optional[List[str]] = None) -> argparse.Namespace:
@@ -42,6 +48,11 @@ def parse_arguments(arguments: Optional[List[str]] = None) -> argparse.Namespace
     add("--profiler_options", help="see paddleseg/utils/train_profiler.py")
     add("--data_format", default="NCHW", choices=["NCHW", "NHWC"], help="NHWC: DeepLabV3P only")
     add("--repeats", type=int, default=1, help="times each sample is repeated in an epoch")
+    add("--use_multilabel", action="store_true", help="evaluate with several labels a pixel")
+    add("--to_static_training", action="store_true", help="train the model as a static graph")
+    add("--output_op", default="argmax", choices=["argmax", "softmax", "none"], help=EXPORTED)
+    add("--input_shape", nargs="+", type=int, help=EXPORTED)
+    add("--for_fd", action="store_true", help=EXPORTED)
     add("--opts", nargs="+", help="key=value pairs that override the config, e.g. rifle.seed=1")
     return parser.parse_args(arguments)
 
@@ -72,6 +83,9 @@ def main(arguments: Optional[List[str]] = None) -> None:
     utils.set_cv2_num_threads(chosen.num_workers)
     if chosen.data_format == "NHWC":
         _use_nhwc(config)
+    if chosen.use_multilabel:
+        config.dic.setdefault("test_config", {})["use_multilabel"] = True
+    of_the_config = _options_of_the_config(train, config, chosen)
     builder = SegBuilder(config)
     model = utils.convert_sync_batchnorm(builder.model, chosen.device)
     train_dataset = builder.train_dataset
@@ -85,15 +99,37 @@ def main(arguments: Optional[List[str]] = None) -> None:
         "iters": config.iters,
         "batch_size": config.batch_size,
         "test_config": config.test_config,
-        "to_static_training": config.to_static_training,
+        "to_static_training": chosen.to_static_training or config.to_static_training,
     }
-    train(model, train_dataset, **_accepted(train, given))
+    train(model, train_dataset, **_accepted(train, given), **of_the_config)
 
 
 def _accepted(train: Any, given: Dict[str, Any]) -> Dict[str, Any]:
     """The arguments that this version of PaddleSeg's `train` knows."""
     known = inspect.signature(train).parameters
     return {name: value for name, value in given.items() if name in known}
+
+
+def _options_of_the_config(train: Any, config: Any, chosen: argparse.Namespace) -> Dict[str, Any]:
+    """What later versions of the tool take out of the config for `train`, if it knows that."""
+    if "shuffle" not in inspect.signature(train).parameters:
+        return {}
+    from paddleseg.utils.logger import setup_logger
+
+    uniform = config.dic.get("uniform_output_enabled", False)
+    if uniform:
+        folder = Path(chosen.save_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            (folder / "train_results.json").unlink()
+        (folder / "config.yaml").write_text(yaml.dump(config.dic))
+    return {
+        "print_mem_info": config.dic.pop("print_mem_info", True),
+        "shuffle": config.dic["train_dataset"].pop("shuffle", True),
+        "logger": setup_logger(log_ranks=config.dic.pop("log_ranks", "0")),
+        "uniform_output_enabled": uniform,
+        "cli_args": chosen if uniform else None,
+    }
 
 
 def _use_nhwc(config: Any) -> None:
