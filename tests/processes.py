@@ -6,6 +6,11 @@ import subprocess
 import sys
 
 
+def path_with(*folders):
+    """A PYTHONPATH of these folders and what is on it already, such as checkouts of the toolkits."""
+    return os.pathsep.join(filter(None, [*map(str, folders), os.environ.get("PYTHONPATH")]))
+
+
 def run(*command, timeout=120, **environment):
     """Run `python COMMAND...`; a variable given as None is taken out of the environment."""
     merged = {**os.environ, **environment}

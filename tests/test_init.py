@@ -9,6 +9,7 @@ import sys
 import pytest
 import yaml
 from conftest import ROOT
+from processes import path_with
 
 from rifle_ext import cli
 from rifle_ext.config import RifleConfig, parse_block
@@ -142,7 +143,7 @@ def test_standard_output_holds_the_block_alone(toolkit, det, tmp_path):
     command = [sys.executable, "-m", "rifle_ext", "init", "--toolkit", toolkit, "-c"]
     done = subprocess.run(
         [*command, *map(str, given[toolkit])], cwd=folder, text=True, capture_output=True,
-        timeout=120, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=120, env={**os.environ, "PYTHONPATH": path_with(ROOT)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert yaml.safe_load(done.stdout) == {"rifle": {"max_re_num": 1}}

@@ -6,7 +6,7 @@ import numpy as np
 import paddle
 import pytest
 from conftest import ROOT
-from processes import run
+from processes import path_with, run
 from seg_runs import OUTPUTS
 
 from rifle_ext.config import parse_block
@@ -20,7 +20,7 @@ RIFLE = {"re_init_iter": 50, "max_re_num": 3, "seed": 2}
 
 
 def train(path, folder, kills):
-    path_of_tests = f"{ROOT / 'tests'}:{ROOT / 'examples'}:{ROOT}"
+    path_of_tests = path_with(ROOT / "tests", ROOT / "examples", ROOT)
     script = ROOT / "tests/killed_runs.py"
     done = run(script, path, folder, kills, 5, timeout=300, PYTHONPATH=path_of_tests)
     assert done.returncode == 0, done.stderr[-2000:]

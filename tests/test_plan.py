@@ -8,6 +8,7 @@ import sys
 import pytest
 import yaml
 from conftest import ROOT
+from processes import path_with
 from test_det_training import events as det_events
 
 from rifle_ext import cli
@@ -164,7 +165,7 @@ def test_the_command_prints_json_alone_and_writes_and_downloads_nothing(toolkit,
     done = subprocess.run(
         command, cwd=folder, text=True, capture_output=True, timeout=120,
         env={**os.environ, "HOME": str(folder), "MPLCONFIGDIR": str(tmp_path / "matplotlib"),
-             "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+             "PYTHONPATH": path_with(tmp_path, ROOT)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert list(json.loads(done.stdout)) == KEYS
