@@ -41,7 +41,8 @@ def test_train_tool_of_a_pip_only_install(liteseg, tmp_path, autoload):
         FLAGS_set_to_1d=None,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    resets = [line for line in done.stdout.splitlines() if "[INFO]\t[RIFLE] reset" in line]
+    resets = [line for line in done.stdout.splitlines() if "[RIFLE] reset" in line]
+    assert all("INFO" in line.partition("[RIFLE]")[0] for line in resets)
     assert "reset 1 of 2 after iteration 1 " in resets[0]
     assert "reset 2 of 2 after iteration 2 " in resets[1]
     assert len(resets) == 2
