@@ -61,7 +61,9 @@ def from_scalars(scalars: Scalars, start: int) -> Optional[Curves]:
 def checkpoints(folder: Path, steps_per_epoch: Optional[int]) -> Dict[int, Path]:
     """Files of parameters by iteration; with an average of the model, those of the average.
 
-    They are named by their epoch, counted from 0.
+    They are named by their epoch, counted from 0; with `uniform_output_enabled` each has a folder
+    of that name.
     """
-    found = [path for path in folder.glob("*.pdparams") if path.stem.isdigit()]
+    found = [*folder.glob("*.pdparams"), *folder.glob("*/*.pdparams")]
+    found = [p for p in found if p.stem.isdigit() and p.parent in (folder, folder / p.stem)]
     return {(int(p.stem) + 1) * steps_per_epoch: p for p in found} if steps_per_epoch else {}

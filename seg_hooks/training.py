@@ -53,6 +53,12 @@ def run_with_hooks(
     run = training_run(loop, arguments.arguments, config, source)
     for hook in hooks:
         hook.on_train_begin(run)
+    intervals = arguments.arguments.get("early_stop_intervals")
+    if intervals is not None:
+        run.warn(
+            f"[RIFLE] early_stop_intervals = {intervals}: PaddleSeg counts the worse evaluations "
+            "after a reset, too, and may stop before the model has recovered"
+        )
     handle = run.model.register_forward_pre_hook(_step_counter(run, hooks))
     try:
         with contextlib.ExitStack() as stack:

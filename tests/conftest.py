@@ -25,6 +25,12 @@ def scenes(tmp_path_factory):
 
 
 @pytest.fixture
+def said(capsys, caplog):
+    """Gives what was said so far: toolkits print it, or log it through `logging`."""
+    return lambda: capsys.readouterr().out + caplog.text
+
+
+@pytest.fixture
 def seg(scenes, tmp_path):
     """PaddleSeg, attached, on the tiny scenes."""
     from seg_runs import SegRuns

@@ -7,7 +7,7 @@ import sys
 
 
 def path_with(*folders):
-    """A PYTHONPATH of these folders and what is on it already, such as checkouts of the toolkits."""
+    """A PYTHONPATH of these folders and what is on it already, such as a toolkit's checkout."""
     return os.pathsep.join(filter(None, [*map(str, folders), os.environ.get("PYTHONPATH")]))
 
 

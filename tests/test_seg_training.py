@@ -323,9 +323,9 @@ def test_skipped_resets_are_named(seg):
     assert all("training ends at iteration 12" in e["why"] for e in skipped)
 
 
-def test_log_lines(seg, capfd):
+def test_log_lines(seg, said):
     seg.train(seg.config(rifle={"re_init_iter": 4, "max_re_num": 1}))
-    lines = [line for line in capfd.readouterr().out.splitlines() if "[RIFLE]" in line]
+    lines = [line for line in said().splitlines() if "[RIFLE]" in line]
     resets = [line for line in lines if "[RIFLE] reset 1 of 1 after iteration 4" in line]
     assert len(resets) == 1
     assert "INFO" in resets[0].partition("[RIFLE]")[0]
@@ -355,7 +355,7 @@ def test_exception_in_training_leaves_nothing_behind(seg, monkeypatch):
     assert loop.resume is resume
 
 
-def test_training_a_model_that_was_not_built_from_the_config_says_so(seg, capfd):
+def test_training_a_model_that_was_not_built_from_the_config_says_so(seg, said):
     from paddleseg.core import train
     from paddleseg.cvlibs import Config, SegBuilder
     from seg_runs import TinySeg
@@ -373,7 +373,7 @@ def test_training_a_model_that_was_not_built_from_the_config_says_so(seg, capfd)
         iters=1,
         batch_size=4,
     )
-    assert "[RIFLE] not active in this training" in capfd.readouterr().out
+    assert "[RIFLE] not active in this training" in said()
     assert not (seg.out / "rifle_events.jsonl").exists()
 
 
