@@ -47,7 +47,7 @@ def test_train_tool_of_a_pip_only_install(liteseg, tmp_path, autoload):
     assert "reset 2 of 2 after iteration 2 " in resets[1]
     assert len(resets) == 2
     events = (tmp_path / "out/rifle_events.jsonl").read_text().splitlines()
-    assert [json.loads(line)["event"] for line in events] == ["plan", "reset", "reset"]
+    assert [json.loads(line)["event"] for line in events] == ["plan", "reset", "reset", "end"]
 
 
 def test_flags_are_those_of_the_standard_tool():
