@@ -1,7 +1,7 @@
 # The two commands of the README, and what they share. Needs python3 (3.8 to 3.11) and make.
 PYTHON = .venv/bin/python
 
-.PHONY: demo test test-gpu lint docs env clean
+.PHONY: demo test test-gpu test-matrix lint docs env clean
 
 demo: env
 	$(PYTHON) examples/demo.py
@@ -16,6 +16,9 @@ test-gpu:
 	$(PYTHON) -m pytest -m gpu
 	$(PYTHON) -m benchmarks.cost gpu
 
+test-matrix:
+	python3 scripts/test_matrix.py --write
+
 lint: env
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
@@ -28,4 +31,4 @@ env:
 	@sh scripts/make_env.sh
 
 clean:
-	rm -rf .venv data output build dist site *.egg-info
+	rm -rf .venv .matrix data output build dist site *.egg-info

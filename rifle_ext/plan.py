@@ -86,10 +86,17 @@ class Plan:
         if block.weight_initializer == "original":
             self._original = {n: t.clone().detach() for n, t in self.selection.tensors.items()}
         self.layers = self.selection.layers(run.model)
-        self.drawn = [_describe(name, value) for name, value in self.draw(1).items()]
+        self._ahead: Dict[int, Dict[str, Tensor]] = {}
+        first = self.draw(1)
+        self.drawn = [_describe(name, value) for name, value in first.items()]
+        if self.schedule.resets:
+            # One build was needed to know that the model can be redrawn: the first reset uses it.
+            self._ahead[1] = first
 
     def draw(self, index: int) -> Dict[str, Tensor]:
         """The fresh values of reset `index` (from 1), by structured name, on the CPU."""
+        if index in self._ahead:
+            return self._ahead.pop(index)
         seed = self.block.seed
         if self.block.weight_initializer == "original":
             values = dict(self._original)

@@ -12,7 +12,12 @@ from processes import path_with
 from test_det_training import events as det_events
 
 from rifle_ext import cli
+from rifle_ext.config import parse_block
+from rifle_ext.plan import Plan, Request
 from rifle_ext.plan_text import timeline
+from rifle_ext.reset import digest
+from rifle_ext.rifle_hook import RifleHook
+from rifle_ext.training_options import toolkits
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -203,3 +208,30 @@ def test_the_timeline():
     assert line(25, skipped=[80, 100, 300]) == "0 ├──1─────×─┤ 100"
     assert line(25, skipped=[80], ascii_only=True) == "0 |--1-----x-| 100"
     assert line(10, 11, 12) == "0 ├─1────────┤ 100"  # no room: the first one is shown
+
+
+def test_the_model_is_built_once_for_each_reset(seg, monkeypatch):
+    """And not once more to see whether it can be: the first reset uses that build."""
+    import seg_hooks.training as training
+
+    built = []
+    rebuild = training.rebuild
+    monkeypatch.setattr(training, "rebuild", lambda config: built.append(1) or rebuild(config))
+    seen = []
+
+    class Counting(RifleHook):
+        def on_step_begin(self, run, step):
+            super().on_step_begin(run, step)
+            seen.append(len(built))
+
+    monkeypatch.setattr("rifle_ext.rifle_hook.RifleHook", Counting)
+    seg.train(seg.config(rifle={"re_init_iter": 4, "max_re_num": 2, "keep_last": 0}))
+    assert seen == [1] * 8 + [2] * 4
+
+
+def test_values_drawn_ahead_are_those_drawn_later(seg):
+    block = parse_block({"max_re_num": 2, "seed": 5})
+    with toolkits()["seg"].load()(Request(str(seg.config()))) as (_, run):
+        plan = Plan(block, run)
+        ahead, later = plan.draw(1), plan.draw(1)
+        assert digest(ahead) == digest(later) != digest(plan.draw(2))
