@@ -21,22 +21,30 @@ VOC = re.compile(r"\bmAP\([\d.]+, \w+\) = ([\d.]+)%")
 def from_text(lines: Iterable[str]) -> Optional[Curves]:
     """From what the train tool prints; None if it is no log of PaddleDetection's.
 
-    An evaluation belongs to the end of the epoch that was logged last before it; where it measures
-    several things (boxes, masks), the first one counts.
+    An evaluation belongs to the end of the epoch, unless the same epoch goes on after it: then to
+    the iteration that was logged last. Where it measures several things (boxes and masks, teacher
+    and student), the first one counts.
     """
-    curves, epoch_end = Curves("det", "mAP"), None
+    curves, step, epoch, ends = Curves("det", "mAP"), 0, 0, 0
+    measured: Optional[float] = None
     for line in lines:
         trained, coco, voc = TRAIN.search(line), COCO.search(line), VOC.search(line)
         if trained:
-            epoch, index, length = (int(trained[i]) for i in (1, 2, 3))
+            now, index, length = (int(trained[i]) for i in (1, 2, 3))
+            if measured is not None:
+                curves.metrics[step if now == epoch else ends] = measured
+            at = now * length + index + 1
+            if at <= step:  # resumed, or begun again
+                curves.forget_from(at)
+            step, epoch, ends, measured = at, now, (now + 1) * length, None
             curves.steps_per_epoch = length
-            curves.losses[epoch * length + index + 1] = float(trained[4])
-            epoch_end = (epoch + 1) * length
-            curves.metrics.pop(epoch_end, None)  # of before a resume
-        elif coco and epoch_end is not None:
-            curves.metrics.setdefault(epoch_end, max(0.0, float(coco[1])))  # -1: no object at all
-        elif voc and epoch_end is not None:
-            curves.metrics.setdefault(epoch_end, float(voc[1]) / 100)
+            curves.losses[step] = float(trained[4])
+        elif coco and curves.losses and measured is None:
+            measured = max(0.0, float(coco[1]))  # -1: no object at all
+        elif voc and curves.losses and measured is None:
+            measured = float(voc[1]) / 100
+    if measured is not None:
+        curves.metrics[ends] = measured
     return curves if curves.losses else None
 
 
@@ -58,12 +66,17 @@ def from_scalars(scalars: Scalars, start: int) -> Optional[Curves]:
     return Curves("det", "mAP", losses, metrics)
 
 
-def checkpoints(folder: Path, steps_per_epoch: Optional[int]) -> Dict[int, Path]:
+def checkpoints(folder: Path, steps_per_epoch: Optional[int], total_steps: int) -> Dict[int, Path]:
     """Files of parameters by iteration; with an average of the model, those of the average.
 
-    They are named by their epoch, counted from 0; with `uniform_output_enabled` each has a folder
-    of that name.
+    They are named by their epoch, counted from 0, and the last one `model_final`; with
+    `uniform_output_enabled` each has a folder of that name.
     """
+    if not steps_per_epoch:
+        return {}
     found = [*folder.glob("*.pdparams"), *folder.glob("*/*.pdparams")]
-    found = [p for p in found if p.stem.isdigit() and p.parent in (folder, folder / p.stem)]
-    return {(int(p.stem) + 1) * steps_per_epoch: p for p in found} if steps_per_epoch else {}
+    named = {p.stem: p for p in found if p.parent in (folder, folder / p.stem)}
+    steps = {(int(n) + 1) * steps_per_epoch: p for n, p in named.items() if n.isdigit()}
+    if "model_final" in named:
+        steps[-(-total_steps // steps_per_epoch) * steps_per_epoch] = named["model_final"]
+    return steps

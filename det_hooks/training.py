@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, Callable, List, Optional
 
 import paddle
@@ -41,14 +42,17 @@ def run_with_hooks(trainer: Any, train: Callable[[], Any], source: str) -> Any:
     for hook in hooks:
         hook.on_train_begin(run)
     callback = HookCallback(trainer, run, hooks)
-    trainer.register_callbacks([callback])
-    try:
+    with contextlib.ExitStack() as stack:  # whatever fails, all of it is undone
+        for hook in reversed(hooks):
+            stack.callback(hook.on_train_end, run)
+        trainer.register_callbacks([callback])
+        stack.callback(_unregister, trainer, callback)
         return train()
-    finally:
-        trainer._callbacks.remove(callback)
-        trainer._compose_callback = ComposeCallback(trainer._callbacks)
-        for hook in hooks:
-            hook.on_train_end(run)
+
+
+def _unregister(trainer: Any, callback: Callback) -> None:
+    trainer._callbacks.remove(callback)
+    trainer._compose_callback = ComposeCallback(trainer._callbacks)
 
 
 class HookCallback(Callback):

@@ -103,7 +103,10 @@ class Journal:
             return
         steps = [record["step"] for record in self._done]
         seconds = sum(record["duration_ms"] for record in self._done) / 1000
-        self._write("end", resets=steps, duration_ms=round(1000 * seconds, 3))
+        try:
+            self._write("end", resets=steps, duration_ms=round(1000 * seconds, 3))
+        except OSError as error:  # no reason to fail now, or to hide why the training failed
+            self._run.warn(f"[RIFLE] the end is not in the events file: {error}")
         after = f" after iteration {', '.join(map(str, steps))}" if steps else ""
         of = len(self._plan.schedule.resets)
         since = f" since iteration {self._run.start_step}" if self._run.start_step else ""

@@ -63,7 +63,7 @@ class RifleHook(Hook):
         )
         self._change: Optional[WeightChange] = None
         self._look_every = max(1, run.total_steps // LOOKS)
-        self._started = False
+        self._started, self._looking, self._step = False, False, 0
         self._journal = Journal(run, self.block, self.plan)
         self._journal.tell_plan()
 
@@ -71,10 +71,11 @@ class RifleHook(Hook):
         """Do the reset that is due after `step` optimizer steps, if one is."""
         if not self._started:
             self._start(run, step)
+        self._step = step
         due = self._due.get(step)
-        look = self._change is not None and (due is not None or step % self._look_every == 0)
-        if look:
-            self._tell_change(step, restart=due is not None)
+        look = self._looking and (due is not None or step % self._look_every == 0)
+        if look and self._change is not None:
+            self._tell_change(self._change, step, restart=due is not None)
         if due is not None:
             self._reset(run, due)
         if self._head_lr is not None:
@@ -88,6 +89,10 @@ class RifleHook(Hook):
         """Give the output layers' learning rate back to the training's schedule."""
         if self._head_lr is not None:
             self._head_lr.restore()
+        done = self._step + 1
+        if self._change is not None and done == run.total_steps:
+            run.scalar = None  # the toolkit has closed its record
+            self._tell_change(self._change, done)
         self._journal.end()
 
     def _start(self, run: TrainingRun, step: int) -> None:
@@ -95,6 +100,7 @@ class RifleHook(Hook):
         self._started = True
         refuse_parts()
         self._journal.begin()
+        self._looking = run.scalar is not None or bool(self.block.track)
         tracked = run.scalar is not None if self.block.track is None else self.block.track
         if tracked and run.rank == 0:
             self._change = WeightChange(
@@ -106,10 +112,8 @@ class RifleHook(Hook):
                 step,
             )
 
-    def _tell_change(self, step: int, restart: bool) -> None:
+    def _tell_change(self, change: WeightChange, step: int, restart: bool = False) -> None:
         """Say how far the weights have moved in this period."""
-        change = self._change
-        assert change is not None
         if step > change.since:
             self._journal.tell_weights(step, change.since, change.stages())
         if restart:

@@ -13,7 +13,6 @@ from typing import Dict, Iterable, List, Mapping
 import numpy as np
 from paddle import Tensor
 
-TINY = 1e-300
 LARGEST = 2 / 3
 """A stage that holds more than this share of all values is looked at in parts."""
 
@@ -63,14 +62,17 @@ def relative_change(
     Parameters
     ----------
     before, after
-        Arrays of any float dtype by structured name; names that only one of them has are left out.
+        Arrays of any float dtype by structured name; names that only one of them has are left out,
+        and so are stages that were all zero.
     """
     shared = [name for name in before if name in after]
     groups = stages({name: int(before[name].size) for name in shared})
+    norms = {stage: _norm(before[n] for n in names) for stage, names in groups.items()}
     return {
         stage: _norm(np.subtract(after[n], before[n], dtype=np.float64) for n in names)
-        / max(_norm(before[n] for n in names), TINY)
+        / norms[stage]
         for stage, names in groups.items()
+        if norms[stage] > 0
     }
 
 

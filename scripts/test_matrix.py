@@ -104,9 +104,12 @@ def run(world, interpreter):
     ]
     with (folder / "log").open("w") as log:
         done = subprocess.run(command, cwd=ROOT, env=environment(world, folder), stdout=log)
-    last = (folder / "log").read_text().splitlines()[-1]
-    counts = {kind: re.search(rf"(\d+) {kind}", last) for kind in ("passed", "failed", "skipped")}
-    numbers = [found[1] if found else "0" for found in counts.values()]
+    last = ((folder / "log").read_text().splitlines() or [""])[-1]
+    counts = dict(
+        reversed(pair) for pair in re.findall(r"(\d+) (passed|failed|skipped|error)", last)
+    )
+    wrong = int(counts.get("failed", 0)) + int(counts.get("error", 0))
+    numbers = [counts.get("passed", "0"), str(wrong), counts.get("skipped", "0")]
     minutes = f"{(time.time() - begin) / 60:.0f}"
     cells = [world, version_of(python), versions(world, python), *numbers, minutes]
     cells.append(datetime.date.today().isoformat())
@@ -131,6 +134,7 @@ def environment(world, folder):
     """The variables of a world: B finds the toolkits in their checkouts, A in its packages."""
     merged = {**os.environ, "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"}
     homes = [merged.pop(key, "") for key in CHECKOUTS]
+    merged.pop("PYTHONPATH", None)
     if world == "B":
         merged.update(zip(CHECKOUTS, homes), PYTHONPATH=os.pathsep.join(homes))
     return merged

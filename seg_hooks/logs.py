@@ -12,22 +12,33 @@ from rifle_ext.report.curves import NUMBER, Curves, Scalars
 TRAIN = re.compile(rf"\[TRAIN\] epoch: \d+, iter: (\d+)/\d+, loss: {NUMBER}", re.IGNORECASE)
 EVALUATION = re.compile(rf"\[EVAL\] #Images: \d+ mIoU: {NUMBER}", re.IGNORECASE)
 
+BEST = re.compile(r"\[EVAL\] The (EMA )?model with the best validation mIoU .*at iter (\d+)")
+
 
 def from_text(lines: Iterable[str]) -> Optional[Curves]:
     """From what the train tool prints; None if it is no log of PaddleSeg's.
 
-    An evaluation belongs to the iteration that was logged last before it; a second one there is
-    that of the averaged model, and left out.
+    An evaluation belongs to the iteration that PaddleSeg names if it was the best one, otherwise to
+    the one that was logged last before it. Evaluations of the averaged model are left out.
     """
-    curves, step = Curves("seg", "mIoU"), None
+    curves, step, measured, best = Curves("seg", "mIoU"), 0, None, 0
     for line in lines:
-        trained, evaluated = TRAIN.search(line), EVALUATION.search(line)
+        trained, evaluated, saved = (p.search(line) for p in (TRAIN, EVALUATION, BEST))
         if trained:
-            step = int(trained[1])
+            if int(trained[1]) <= step:  # resumed, or begun again
+                curves.forget_from(int(trained[1]))
+            step, measured = int(trained[1]), None
             curves.losses[step] = float(trained[2])
-            curves.metrics.pop(step, None)  # of before a resume
-        elif evaluated and step is not None:
-            curves.metrics.setdefault(step, float(evaluated[1]))
+        elif evaluated and curves.losses:
+            measured = float(evaluated[1])
+        elif saved and measured is not None:
+            if not saved[1]:  # not that of the averaged model
+                at = int(saved[2])
+                curves.metrics[at if at > best else step] = measured
+                best = max(at, best)
+            measured = None
+    if measured is not None and step not in curves.metrics:
+        curves.metrics[step] = measured  # the end of the log came between
     return curves if curves.losses else None
 
 
@@ -40,7 +51,7 @@ def from_scalars(scalars: Scalars, start: int) -> Optional[Curves]:
     return Curves("seg", "mIoU", losses, metrics)
 
 
-def checkpoints(folder: Path, steps_per_epoch: Optional[int]) -> Dict[int, Path]:
+def checkpoints(folder: Path, steps_per_epoch: Optional[int], total_steps: int) -> Dict[int, Path]:
     """Files of parameters by iteration."""
     found = folder.glob("iter_*/model.pdparams")
     numbers = {path.parent.name[len("iter_") :]: path for path in found}

@@ -59,26 +59,22 @@ def run_with_hooks(
             f"[RIFLE] early_stop_intervals = {intervals}: PaddleSeg counts the worse evaluations "
             "after a reset, too, and may stop before the model has recovered"
         )
-    handle = run.model.register_forward_pre_hook(_step_counter(run, hooks))
-    try:
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(
-                replaced(
-                    loop,
-                    resume=_noting_start(loop.resume, run),
-                    init_ema_params=_noting_average(loop.init_ema_params, run),
-                )
-            )
-            if arguments.arguments.get("use_vdl"):
-                import visualdl
+    with contextlib.ExitStack() as stack:  # whatever fails, all of it is undone
+        for hook in reversed(hooks):
+            stack.callback(hook.on_train_end, run)
+        handle = run.model.register_forward_pre_hook(_step_counter(run, hooks))
+        stack.callback(handle.remove)
+        noting = {
+            "resume": _noting_start(loop.resume, run),
+            "init_ema_params": _noting_average(loop.init_ema_params, run),
+        }
+        stack.enter_context(replaced(loop, **noting))
+        if arguments.arguments.get("use_vdl"):
+            import visualdl
 
-                writer = _noting_writer(visualdl.LogWriter, run)
-                stack.enter_context(replaced(visualdl, LogWriter=writer))
-            return train(*arguments.args, **arguments.kwargs)
-    finally:
-        handle.remove()
-        for hook in hooks:
-            hook.on_train_end(run)
+            writer = _noting_writer(visualdl.LogWriter, run)
+            stack.enter_context(replaced(visualdl, LogWriter=writer))
+        return train(*arguments.args, **arguments.kwargs)
 
 
 def training_run(loop: ModuleType, given: Dict[str, Any], config: Any, source: str) -> TrainingRun:

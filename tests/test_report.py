@@ -89,6 +89,7 @@ def test_a_detection(det_run):
     first = next(line for line in lines if "Epoch: [0] [0/4]" in line)
     assert run.curves.losses[1] == float(first.split(" loss: ")[1].split()[0])
     assert run.change_from == "checkpoints" and list(run.change) == [4, 8]
+    assert (out / "model_final.pdparams").is_file()  # of iteration 16: the second period ends there
     assert all(change > 0 for change in run.change[8].values())
 
 
@@ -120,7 +121,7 @@ def test_text_and_picture_of_one(seg_run, capsys, tmp_path):
     picture = tmp_path / "report.png"
     assert cli.main(["report", str(out), "-o", str(picture)]) == 0
     said = capsys.readouterr().out
-    assert f"{out}: reset after 8, 16; 24 of 24 iterations" in said
+    assert f"{out}: reset after 8, 16 of 24 iterations; logged until 24" in said
     assert "  reset 1 after iteration 8: training loss " in said
     assert "change of the weights in each period, % of their norm (tracked)" in said
     assert picture.read_bytes().startswith(b"\x89PNG") and picture.stat().st_size > 10_000
@@ -139,7 +140,9 @@ def test_several_are_compared_over_their_seeds(seg_run, capsys, tmp_path):
     means = [np.mean(lasts[:2]), np.mean(lasts[2:])]
     deviations = [np.std(lasts[:2], ddof=1), np.std(lasts[2:], ddof=1)]
     rows = [line for line in compared if line.strip().startswith(("reset after", "without"))]
-    assert [row.split("  ")[0].strip() for row in rows] == ["reset after 8, 16", "without resets"]
+    assert [row.split("  ")[0].strip() for row in rows] == [
+        "reset after 8, 16 of 24 iterations", "without resets, 24 iterations"
+    ]  # fmt: skip
     for row, mean, deviation in zip(rows, means, deviations):
         assert f"{mean:.4f} ± {deviation:.4f}" in row
     assert f"{means[0] - means[1]:+.4f}" in rows[0]
@@ -160,7 +163,7 @@ def test_a_training_that_was_resumed(seg_run, scenes, tmp_path):
     first, second = (seg_logs.from_text((out / n).open()) for n in ("train.log", "train2.log"))
     assert list(first.losses) == list(range(2, 15, 2)) and min(second.losses) == 14
     assert run.curves.losses == {**first.losses, **second.losses}
-    assert sorted(run.curves.metrics) == [4, 8, 12, 14, 16, 20, 24]
+    assert sorted(run.curves.metrics) == [4, 8, 12, 16, 20, 24]
     assert run.reset_steps == [8, 16]
 
 
@@ -178,31 +181,97 @@ def test_recovery_by_hand():
     assert (alone.loss, alone.peak, alone.loss_back, alone.metric) == (None, None, None, None)
 
 
-def test_lines_of_both_toolkits():
+def test_lines_of_paddleseg():
     assert seg_logs.from_text(["nothing", "loss: 3"]) is None
-    assert det_logs.from_text(["nothing", "[TRAIN] epoch: 1, iter: 2/3, loss: 1.0"]) is None
+    best = "[EVAL] The {}model with the best validation mIoU ({}) was saved at iter {}."
     curves = seg_logs.from_text(
         [
-            "x [INFO] [TRAIN] epoch: 1, iter: 10/40, loss: 1.5e-03, lr: 0.1",
+            "x [INFO] [TRAIN] epoch: 1, iter: 10/60, loss: 1.5e-03, lr: 0.1",
             "[EVAL] #Images: 3 mIoU: 0.25 Acc: 0.5",
-            "[EVAL] #Images: 3 mIoU: 0.75 Acc: 0.5",  # of the averaged model
-            "[TRAIN] epoch: 2, iter: 20/40, loss: nan, lr: 0.1",
+            best.format("", 0.25, 12),  # evaluated more often than logged
+            "[EVAL] #Images: 3 mIoU: 0.75 Acc: 0.5",
+            best.format("EMA ", 0.75, 12),
+            "[EVAL] #Images: 3 mIoU: 0.35 Acc: 0.5",
+            best.format("", 0.35, 16),
+            "[TRAIN] epoch: 2, iter: 20/60, loss: nan, lr: 0.1",
+            "[EVAL] #Images: 3 mIoU: 0.15 Acc: 0.5",
+            best.format("", 0.35, 16),
+            "[TRAIN] epoch: 2, iter: 30/60, loss: 1.0, lr: 0.1",
+            "[EVAL] #Images: 3 mIoU: 0.45 Acc: 0.5",
         ]
     )
-    assert curves.losses[10] == 0.0015 and math.isnan(curves.losses[20])
-    assert curves.metrics == {10: 0.25}
+    assert math.isnan(curves.losses.pop(20)) and curves.losses == {10: 0.0015, 30: 1.0}
+    assert curves.metrics == {12: 0.25, 16: 0.35, 20: 0.15, 30: 0.45}
+
+
+def test_lines_of_paddledetection():
+    assert det_logs.from_text(["nothing", "[TRAIN] epoch: 1, iter: 2/3, loss: 1.0"]) is None
+    precision = " Average Precision  (AP) @[ IoU=0.50{} | area=   all | maxDets=100 ] = {}"
     curves = det_logs.from_text(
         [
             "Epoch: [1] [ 5/20] learning_rate: 0.1 loss_cls: 7.0 loss: 2.5 eta: 0",
-            " Average Precision  (AP) @[ IoU=0.50      | area=   all | maxDets=100 ] = 0.9",
-            " Average Precision  (AP) @[ IoU=0.50:0.95 | area=   all | maxDets=100 ] = 0.4",
-            " Average Precision  (AP) @[ IoU=0.50:0.95 | area=   all | maxDets=100 ] = 0.3",
+            precision.format("     ", 0.9),
+            precision.format(":0.95", 0.4),
+            precision.format(":0.95", 0.3),  # masks
             "Epoch: [2] [ 5/20] learning_rate: 0.1 loss: 2.0 eta: 0",
+            precision.format(":0.95", 0.5),  # in the middle of an epoch
+            "Epoch: [2] [15/20] learning_rate: 0.1 loss: 1.9 eta: 0",
+            precision.format(":0.95", -1),
+            "Epoch: [3] [ 5/20] learning_rate: 0.1 loss: 1.8 eta: 0",
             "INFO: mAP(0.50, 11point) = 85.30%",
         ]
     )
-    assert curves.losses == {26: 2.5, 46: 2.0}
-    assert curves.metrics == {40: 0.4, 60: pytest.approx(0.853)}
+    assert curves.losses == {26: 2.5, 46: 2.0, 56: 1.9, 66: 1.8}
+    assert curves.metrics == {40: 0.4, 46: 0.5, 60: 0.0, 80: pytest.approx(0.853)}
+    assert curves.steps_per_epoch == 20
+
+
+def test_what_is_trained_again_counts_as_it_was_the_last_time(tmp_path):
+    """A log that goes on with another training, a reset that a resumed one left out."""
+    line = "[TRAIN] epoch: 1, iter: {}/40, loss: {}, lr: 0.1"
+    log = [line.format(step, 1.0) for step in (10, 20, 30, 40)]
+    log += ["[EVAL] #Images: 3 mIoU: 0.9 Acc: 0.5", line.format(10, 2.0), line.format(20, 2.0)]
+    log += ["[EVAL] #Images: 3 mIoU: 0.3 Acc: 0.5"]
+    (tmp_path / "train.log").write_text("\n".join(log))
+    plan = {"event": "plan", "block": {}, "steps_per_epoch": 5, "total_steps": 20}
+    reset = {"event": "reset", "step": 15, "parameters": ["x"], "duration_ms": 1.0}
+    look = {"event": "weights", "since": 0, "change": {"backbone": 0.5}}
+    told = [plan, {**look, "step": 5}, {**look, "step": 15}, reset, {**plan, "total_steps": 30},
+            {"event": "resume", "step": 10}]  # fmt: skip
+    (tmp_path / "rifle_events.jsonl").write_text("".join(json.dumps(e) + "\n" for e in told))
+    run = load(tmp_path)
+    assert run.curves.losses == {10: 2.0, 20: 2.0} and run.curves.metrics == {20: 0.3}
+    assert run.resets == [] and run.label == "no reset done, 30 iterations"
+    assert run.change == {0: {"backbone": 0.5}}
+
+
+def test_trainings_that_were_not_evaluated_are_compared_all_the_same(tmp_path, capsys):
+    for name in ("one", "two", "three"):
+        (tmp_path / name).mkdir()
+        lines = [f"[TRAIN] epoch: 1, iter: {step}/40, loss: 1.0, lr: 0.1" for step in (10, 20)]
+        if name == "three":
+            lines.append("[EVAL] #Images: 3 mIoU: 0.3 Acc: 0.5")
+        (tmp_path / name / "train.log").write_text("\n".join(lines))
+    (tmp_path / "one/odd.log").mkdir()
+    folders = [str(tmp_path / name) for name in ("one", "two", "three")]
+    assert cli.main(["report", *folders[:2]]) == 0
+    assert capsys.readouterr().out.count("not evaluated") == 2
+    assert cli.main(["report", *folders]) == 0
+    said = capsys.readouterr().out.splitlines()
+    (row,) = [line for line in said if line[1:].startswith("without")]
+    assert row.split()[4:] == ["3", "0.3000", "0.3000"]
+
+
+def test_what_cannot_be_put_together_is_refused(seg_run, det_run, capsys, tmp_path):
+    _, out, _, _ = seg_run
+    runs, det_out = det_run
+    assert cli.main(["report", str(out), str(det_out)]) == 2
+    assert "different metrics cannot be compared" in capsys.readouterr().err
+    (record,) = (runs.folder / "vdl").glob("vdlrecords.*")
+    for copy in ("vdlrecords.1.log", "vdlrecords.2.log"):
+        (tmp_path / copy).write_bytes(record.read_bytes())
+    assert cli.main(["report", str(tmp_path)]) == 2
+    assert "2 VisualDL records of a training that was resumed 0 times" in capsys.readouterr().err
 
 
 def test_errors_are_one_line(seg_run, capsys, tmp_path):
@@ -231,5 +300,5 @@ def test_nothing_of_paddle_is_needed_for_a_log(seg_run, capsys, monkeypatch, tmp
     )
     done = run_process("-c", code, timeout=60)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "reset after 8, 16" in done.stdout
+    assert "reset after 8, 16 of 24 iterations" in done.stdout
     assert sys.modules["paddle"] is not None

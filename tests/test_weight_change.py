@@ -35,7 +35,7 @@ def test_stages_are_modules_and_the_large_ones_are_seen_in_parts():
 def test_relative_change_by_hand():
     before = {"a.w": np.array([3.0, 4.0]), "b.w": np.zeros(2), "c.w": np.ones(9, "float16")}
     after = {"a.w": np.array([3.0, 6.0]), "b.w": np.zeros(2), "c.w": np.full(9, 2.0, "float16")}
-    assert relative_change(before, after) == {"a": pytest.approx(0.4), "b": 0.0, "c": 1.0}
+    assert relative_change(before, after) == {"a": pytest.approx(0.4), "c": 1.0}  # b was zero
 
 
 def test_weights_are_compared_with_a_copy_of_theirs():
@@ -61,8 +61,8 @@ def test_each_period_of_a_training_is_recorded(seg):
     path = seg.config(rifle={**RIFLE, "track": True})
     _, before, _ = seg.train(path)
     looks = {e["step"]: e for e in seg.events("weights")}
-    assert list(looks) == list(range(1, 12))
-    assert [looks[step]["since"] for step in (1, 4, 5, 8, 9, 11)] == [0, 0, 4, 4, 8, 8]
+    assert list(looks) == list(range(1, 13))
+    assert [looks[step]["since"] for step in (1, 4, 5, 8, 9, 12)] == [0, 0, 4, 4, 8, 8]
     head = ["head.3.weight", "head.3.bias"]
     for step, since in ((4, 0), (8, 4), (11, 8)):
         assert set(looks[step]["change"]) == {"backbone", "neck", "head"}
@@ -76,6 +76,32 @@ def test_nothing_is_copied_or_recorded_without_being_asked(seg, monkeypatch):
     seg.train(seg.config(rifle=RIFLE))
     seg.train(seg.config(rifle={**RIFLE, "track": False}), use_vdl=True)
     assert seg.events("weights") == []
+
+
+def test_the_weights_are_read_twenty_times_a_training(seg, monkeypatch):
+    read = []
+    now = WeightChange._now
+    monkeypatch.setattr(WeightChange, "_now", lambda self: read.append(1) or now(self))
+    seg.train(seg.config(iters=80, rifle={"max_re_num": 1, "track": True}), save_interval=80)
+    assert [e["step"] for e in seg.events("weights")] == [*range(4, 80, 4), 80]
+    assert len(read) == 20 + 2  # to compare with, at the start and after the reset
+
+
+def test_a_training_whose_folder_is_gone_ends_all_the_same(seg, monkeypatch, capsys):
+    import shutil
+
+    from rifle_ext.rifle_hook import RifleHook
+
+    on_train_end = RifleHook.on_train_end
+
+    def folder_gone(self, run):
+        shutil.rmtree(run.save_dir)
+        on_train_end(self, run)
+
+    monkeypatch.setattr(RifleHook, "on_train_end", folder_gone)
+    model, _, _ = seg.train(seg.config(rifle={**RIFLE, "head_lr": "cyclic"}))
+    assert "[RIFLE] the end is not in the events file: " in capsys.readouterr().out
+    assert not model._forward_pre_hooks
 
 
 def scalars(folder):
@@ -96,13 +122,20 @@ def test_paddleseg_shows_it_in_visualdl_beside_its_own(seg):
     shown = scalars(seg.out)
     assert "Train/loss" in shown  # the toolkit's own
     assert shown["RIFLE/reset"] == {4: 1.0, 8: 2.0}
-    looks = {e["step"]: e["change"] for e in seg.events("weights")}
+    looks = {e["step"]: e["change"] for e in seg.events("weights") if e["step"] < 12}
     for stage in ("backbone", "neck", "head"):
         found = shown[f"RIFLE/weight_change/{stage}"]
         assert found == pytest.approx({s: change[stage] for s, change in looks.items()}, rel=1e-6)
     rates = {s: after.rate[s] * after.rates[s]["aux.bias"] for s in range(12)}
     assert shown["RIFLE/head_lr"] == pytest.approx(rates, rel=1e-6)
     assert sys.modules["visualdl"].LogWriter.__name__ == "LogWriter"
+
+
+def test_visualdl_shows_the_rest_without_the_tracking(seg):
+    seg.train(seg.config(rifle={**RIFLE, "track": False}), use_vdl=True)
+    shown = scalars(seg.out)
+    assert shown["RIFLE/reset"] == {4: 1.0, 8: 2.0} and len(shown["RIFLE/head_lr"]) == 12
+    assert not any("weight_change" in tag for tag in shown)
 
 
 def test_paddledetection_shows_it_in_visualdl_beside_its_own(det):
@@ -112,7 +145,7 @@ def test_paddledetection_shows_it_in_visualdl_beside_its_own(det):
     shown = scalars(folder)
     assert "loss" in shown
     assert shown["RIFLE/reset"] == {4: 1.0, 8: 2.0}
-    looks = {e["step"]: e["change"] for e in events(det, path, "weights")}
+    looks = {e["step"]: e["change"] for e in events(det, path, "weights") if e["step"] < 12}
     stages_seen = {tag.split("/")[2] for tag in shown if "weight_change" in tag}
     assert any(stage.startswith("backbone") for stage in stages_seen)
     for stage in stages_seen:

@@ -116,9 +116,10 @@ def check_paddle(installed: Sequence[Package], folder: Optional[str]) -> Finding
     name, version = installed[0]
     if release(version) == release(TESTED_PADDLE):
         return Finding("paddle", OK, f"{name} {version}, the tested version")
+    if release(version)[:1] == (3,):
+        found = f"{name} {version}, supported with the toolkits' development branches"
+        return Finding("paddle", OK, found)
     mend = f"the tested version: pip install {name}=={TESTED_PADDLE}"
-    if not is_paddle_2(installed[0]):
-        mend += "; or stay and use the toolkits' development branches"
     return Finding("paddle", NOTE, f"{name} {version}: not tested", mend)
 
 
@@ -145,6 +146,8 @@ def check_toolkit(
         wanted = f"the development branch: git clone https://github.com/PaddlePaddle/{name}"
     if folder is None:
         return Finding(package, NOTE, f"{name} is not installed", f"if it is needed, {wanted}")
+    if version is None and new_paddle:
+        return Finding(package, OK, f"{name} from a checkout, {folder}")
     if version is None:
         return Finding(package, NOTE, f"{name} from a checkout, {folder}: not tested", wanted)
     found = f"{package} {version}"

@@ -33,11 +33,15 @@ def run(chosen: argparse.Namespace) -> int:
     """Print the report and draw the picture; returns the exit code."""
     from rifle_ext.console import standard_output
     from rifle_ext.report import picture, text
-    from rifle_ext.report.runs import load
+    from rifle_ext.report.runs import load, outputs_of
 
     if chosen.log and len(chosen.folders) > 1:
         raise RifleError("--log: for one SAVE_DIR only; put each log into its output folder")
-    runs = [load(folder, chosen.log) for folder in chosen.folders]
+    outputs = {name for folder in chosen.folders for name in outputs_of(folder)}
+    runs = [load(folder, chosen.log, outputs) for folder in chosen.folders]
+    kinds = {run.curves.metric for run in runs}
+    if len(kinds) > 1:
+        raise RifleError(f"trainings with different metrics cannot be compared: {', '.join(kinds)}")
     text.show(runs, standard_output())
     if chosen.output is not None:
         picture.draw(runs, chosen.output)

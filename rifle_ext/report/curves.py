@@ -15,7 +15,8 @@ GROUP = "rifle_ext.logs"
 - ``from_text(lines) -> Optional[Curves]``: from what the train tool prints;
 - ``from_scalars(scalars, start) -> Optional[Curves]``: from a VisualDL record, `start` being the
   iterations done before it began;
-- ``checkpoints(folder, steps_per_epoch) -> Dict[int, Path]``: files of parameters, by iteration.
+- ``checkpoints(folder, steps_per_epoch, total_steps) -> Dict[int, Path]``: files of parameters, by
+  iteration.
 
 None means: that is nothing of this toolkit's.
 """
@@ -38,8 +39,8 @@ class Curves:
     metric
         What the evaluations measured, e.g. mIoU.
     losses
-        The training loss as the toolkit logs it: PaddleSeg a mean over the iterations since the
-        last one, PaddleDetection over the last twenty.
+        The training loss as the toolkit logs it: PaddleSeg the mean over the iterations since the
+        last one, PaddleDetection the median of the last `log_iter`.
     metrics
         The metric of each evaluation, a fraction.
     steps_per_epoch
@@ -52,8 +53,14 @@ class Curves:
     metrics: Dict[int, float] = field(default_factory=dict)
     steps_per_epoch: Optional[int] = None
 
+    def forget_from(self, step: int) -> None:
+        """Drop what is known of an iteration and all after it: it is being trained again."""
+        self.losses = {at: loss for at, loss in self.losses.items() if at < step}
+        self.metrics = {at: metric for at, metric in self.metrics.items() if at < step}
+
     def extend(self, later: Curves) -> None:
-        """Add what a later part of the training has; where both have an iteration, it counts."""
+        """Add what a later part of the training has, from where it begins."""
+        self.forget_from(min(later.losses))
         self.losses.update(later.losses)
         self.metrics.update(later.metrics)
         self.steps_per_epoch = later.steps_per_epoch or self.steps_per_epoch
@@ -91,8 +98,13 @@ def read(folder: Path, logs: Sequence[Path], starts: Sequence[int]) -> Curves:
     curves = _joined(_from_text(path) for path in texts)
     if curves is None:
         records = [r for path in logs or [folder] for r in _records(path)]
-        begun = [starts[min(i, len(starts) - 1)] for i in range(len(records))]
-        curves = _joined(_from_record(p, start) for p, start in zip(records, begun))
+        if len(records) > len(starts):
+            raise RifleError(
+                f"{', '.join(map(str, records))}: {len(records)} VisualDL records of a training "
+                f"that was resumed {len(starts) - 1} times, as far as is known, so they cannot be "
+                "put in place; name what the train tool printed instead, or one record: --log PATH"
+            )
+        curves = _joined(_from_record(p, start) for p, start in zip(records, starts))
     if curves is None:
         raise RifleError(
             f"{folder}: nothing there says how the training went: no *.log or *.txt file with what "
@@ -114,7 +126,8 @@ def _joined(parts: Iterator[Optional[Curves]]) -> Optional[Curves]:
 
 
 def _texts(folder: Path) -> List[Path]:
-    found = [p for ending in ("*.log", "*.txt") for p in folder.rglob(ending) if not _is_record(p)]
+    found = [p for ending in ("*.log", "*.txt") for p in folder.rglob(ending) if p.is_file()]
+    found = [path for path in found if not _is_record(path)]
     return sorted(found, key=lambda path: (path.stat().st_mtime, path))
 
 

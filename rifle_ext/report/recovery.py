@@ -68,7 +68,7 @@ def _recovery(
             (at, fmean(loss for _, loss in after[max(0, i - POINTS + 1) : i + 1]))
             for i, (at, _) in enumerate(after)
         ]
-        # The toolkits log means over the last iterations: the first one may be of before the reset.
+        # The toolkits log what is over the last iterations: at first those of before the reset.
         top = max(range(len(means)), key=lambda i: means[i][1], default=0)
         back = next((at - step for at, mean in means[top:] if mean <= level), None)
     metric = next((value for _, value in reversed(_between(metrics, 0, step))), None)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Collection, Dict, List, Optional, Sequence, Set, Tuple
 
 from rifle_ext.errors import RifleError
 from rifle_ext.events import FILE_NAME
@@ -28,7 +29,7 @@ class Run:
     block
         The validated `rifle:` block; None if it was trained without one.
     total_steps
-        Its planned length in iterations; None if it was trained without a block.
+        Its length in iterations: as planned, or what was logged if it was trained without a block.
     resets
         The event of each reset, in order of their steps; the last one where a resumed training did
         one again.
@@ -42,7 +43,7 @@ class Run:
 
     folder: Path
     block: Optional[Dict[str, Any]]
-    total_steps: Optional[int]
+    total_steps: int
     resets: List[Dict[str, Any]]
     curves: Curves
     change: Change
@@ -72,9 +73,13 @@ class Run:
 
     @property
     def label(self) -> str:
-        """What it was trained with, the seed apart: runs of one label are repetitions."""
+        """What RIFLE did and for how long, the seed apart: runs of one label are repetitions.
+
+        The rest of the config is not compared.
+        """
         if self.block is None or not self.resets:
-            return "without resets"
+            none = "without resets" if self.block is None else "no reset done"
+            return f"{none}, {self.total_steps} iterations"
         defaults = {"layers": "auto", "head_lr": "none", "optimizer_state": "reset"}
         left_out = ("seed", "track", "max_re_num", "re_init_epoch", "re_init_iter", "keep_last")
         more = [
@@ -83,11 +88,26 @@ class Run:
             if key not in left_out and value != defaults.get(key)
         ]
         steps = ", ".join(map(str, self.reset_steps))
-        return "; ".join([f"reset after {steps}", *more])
+        return "; ".join([f"reset after {steps} of {self.total_steps} iterations", *more])
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it was trained without a block."""
+        return self.block is None
 
 
-def load(folder: Path, logs: Sequence[Path] = ()) -> Run:
+def load(folder: Path, logs: Sequence[Path] = (), outputs: Collection[str] = ()) -> Run:
     """Read a training.
+
+    Parameters
+    ----------
+    folder
+        Its output folder.
+    logs
+        Where its log is, if not there (`rifle_ext.report.curves.read`).
+    outputs
+        Names of output layers' parameters, which are left out where checkpoints are compared, as
+        are those that this training reset.
 
     Raises
     ------
@@ -100,16 +120,18 @@ def load(folder: Path, logs: Sequence[Path] = ()) -> Run:
     plan = next((e for e in reversed(events) if e["event"] == "plan"), None)
     starts = [0, *(e["step"] for e in events if e["event"] == "resume")]
     curves = read(folder, logs, starts)
+    epoch = plan["steps_per_epoch"] if plan else curves.steps_per_epoch
+    total = plan["total_steps"] if plan else max(curves.losses)
     resets = {e["step"]: e for e in events if e["event"] == "reset"}
     change, change_from = _tracked(events), "track"
     if not change:
-        epoch = plan["steps_per_epoch"] if plan else curves.steps_per_epoch
-        head = {name for reset in resets.values() for name in reset["parameters"]}
-        change, change_from = _from_checkpoints(folder, curves, epoch, sorted(resets), head)
+        head = {*outputs, *outputs_of(folder)}
+        files = readers()[curves.toolkit].checkpoints(folder, epoch, total)
+        change, change_from = _from_checkpoints(files, sorted(resets), head), "checkpoints"
     return Run(
         folder,
         plan.get("block") if plan else None,
-        plan["total_steps"] if plan else None,
+        total,
         [resets[step] for step in sorted(resets)],
         curves,
         change,
@@ -117,13 +139,35 @@ def load(folder: Path, logs: Sequence[Path] = ()) -> Run:
     )
 
 
+def outputs_of(folder: Path) -> Set[str]:
+    """Names of the parameters that a training reset."""
+    events = _events(folder / FILE_NAME)
+    return {name for e in events if e["event"] == "reset" for name in e["parameters"]}
+
+
 def _events(path: Path) -> List[Dict[str, Any]]:
-    """The events, but for a last line that a kill cut short."""
+    """What happened, in order: what a resumed training did again counts as it was the last time.
+
+    A last line that a kill cut short is left out.
+    """
     lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
+    events: List[Dict[str, Any]] = []
     try:
-        return [json.loads(line) for line in lines]
-    except ValueError as error:
+        for event in map(json.loads, lines):
+            if event["event"] == "resume":
+                events = [e for e in events if not _is_superseded(e, event["step"])]
+            events.append(event)
+    except (ValueError, KeyError, TypeError) as error:
         raise RifleError(f"{path}: not the events of a training: {error}") from error
+    return events
+
+
+def _is_superseded(event: Dict[str, Any], resumed: int) -> bool:
+    """A reset is after its step and belongs to what follows; a look at the weights, to before."""
+    kind = event["event"]
+    return (kind == "reset" and event["step"] >= resumed) or (
+        kind == "weights" and event["step"] > resumed
+    )
 
 
 def _tracked(events: Sequence[Dict[str, Any]]) -> Change:
@@ -132,24 +176,23 @@ def _tracked(events: Sequence[Dict[str, Any]]) -> Change:
 
 
 def _from_checkpoints(
-    folder: Path, curves: Curves, epoch: Optional[int], resets: Sequence[int], head: set
-) -> Tuple[Change, str]:
+    files: Dict[int, Path], resets: Sequence[int], head: Collection[str]
+) -> Change:
     """Between the first and the last checkpoint of each period, the output layers left out.
 
     A checkpoint at a reset holds what was there before it: it ends one period, and as the rest of
     the model is not changed by a reset, it begins the next.
     """
-    files = readers()[curves.toolkit].checkpoints(folder, epoch)
     bounds = [0, *resets, max(files, default=0)]
     change: Change = {}
     for begin, end in zip(bounds, bounds[1:]):
         inside = sorted(step for step in files if begin <= step <= end)
         if len(inside) > 1:
             change[inside[0]] = _compare(files[inside[0]], files[inside[-1]], head)
-    return change, "checkpoints"
+    return change
 
 
-def _compare(before: Path, after: Path, head: set) -> Dict[str, float]:
+def _compare(before: Path, after: Path, head: Collection[str]) -> Dict[str, float]:
     from rifle_ext.compat import before_paddle
 
     before_paddle()
@@ -169,6 +212,7 @@ def _compare(before: Path, after: Path, head: set) -> Dict[str, float]:
     return relative_change(old, new)
 
 
-def spread(values: Sequence[float]) -> Tuple[float, Optional[float]]:
-    """Mean and sample standard deviation; of one value there is none."""
-    return fmean(values), stdev(values) if len(values) > 1 else None
+def spread(values: Sequence[float]) -> Tuple[Optional[float], Optional[float]]:
+    """Mean and sample standard deviation of those that are numbers; None where there is none."""
+    known = [value for value in values if not math.isnan(value)]
+    return fmean(known) if known else None, stdev(known) if len(known) > 1 else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from functools import partial
 from typing import Dict, List, Optional, Sequence
@@ -27,11 +26,7 @@ def show(runs: Sequence[Run], console: Console) -> None:
 def _show_run(run: Run, console: Console) -> None:
     say = partial(console.print, soft_wrap=True)
     losses = run.curves.losses
-    of = f" of {run.total_steps}" if run.total_steps else ""
-    say(
-        f"[bold]{escape(str(run.folder))}[/bold]: {escape(run.label)}; "
-        f"{max(losses, default=0)}{of} iterations"
-    )
+    say(f"[bold]{escape(str(run.folder))}[/bold]: {escape(run.label)}; logged until {max(losses)}")
     if run.curves.metrics:
         say(
             f"  {run.curves.metric} {run.best[1]:.4f} at best, after {run.best[0]} iterations; "
@@ -86,17 +81,17 @@ def _compare(runs: Sequence[Run], console: Console) -> None:
     for run in runs:
         groups[run.label].append(run)
     metric = runs[0].curves.metric
-    baseline = groups.get("without resets")
+    without = spread([run.last[1] for run in runs if run.is_baseline])[0]
     table = Table(box=SIMPLE_HEAD, show_edge=False)
     table.add_column("trained", overflow="fold")
-    for title in ("runs", f"best {metric}", f"last {metric}", "last, against without"):
+    for title in ("runs", f"best {metric}", f"last {metric}", "last, against none"):
         table.add_column(title, justify="right")
     for label, group in groups.items():
         lasts = [run.last[1] for run in group]
         difference = ""
-        if baseline and group is not baseline:
-            without = spread([run.last[1] for run in baseline])[0]
-            difference = f"{spread(lasts)[0] - without:+.4f}"
+        mean, _ = spread(lasts)
+        if mean is not None and without is not None and not group[0].is_baseline:
+            difference = f"{mean - without:+.4f}"
         best = _spread([run.best[1] for run in group])
         table.add_row(escape(label), str(len(group)), best, _spread(lasts), difference)
     console.print("[bold]compared[/bold]")
@@ -105,6 +100,6 @@ def _compare(runs: Sequence[Run], console: Console) -> None:
 
 def _spread(values: Sequence[float]) -> str:
     mean, deviation = spread(values)
-    if math.isnan(mean):
+    if mean is None:
         return "not evaluated"
     return f"{mean:.4f}" if deviation is None else f"{mean:.4f} ± {deviation:.4f}"
