@@ -157,6 +157,9 @@ def reinitialize(
         Averages of the weights to restart at the fresh values.
     """
     write(tensors, values)
+    for tensor in tensors.values():
+        if not tensor.stop_gradient:
+            tensor.clear_gradient()  # of the old values, where steps add their gradients up
     if optimizer is not None:
         trained = {name: t for name, t in tensors.items() if not t.stop_gradient}
         write_master_weights(optimizer, trained, values)

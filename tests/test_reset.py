@@ -169,6 +169,18 @@ def test_write_is_in_place_and_keeps_the_gradient_switch():
     assert layer.weight.grad is not None
 
 
+def test_gradients_of_the_old_values_are_forgotten():
+    """They are there at a reset where the gradients of several steps are added up."""
+    model, optimizer = make("SGD")
+    model(paddle.ones([5, 3])).square().sum().backward()
+    kept = model[0].weight.grad.numpy()
+    head = {"weight": model[1].weight, "bias": model[1].bias}
+    reinitialize(head, {name: t * 0 + 1 for name, t in head.items()}, optimizer)
+    assert all((t.grad.numpy() == 0).all() for t in head.values())
+    assert kept.any()
+    assert np.array_equal(model[0].weight.grad.numpy(), kept)
+
+
 def test_digest_is_over_float32_bytes_in_order():
     a, b = np.float32([[1, 2], [3, 4]]), np.float32([5])
     wanted = hashlib.sha256(a.tobytes() + b.tobytes()).hexdigest()
