@@ -24,10 +24,13 @@ def skipped(request, monkeypatch):
     class Skipping(paddle.amp.GradScaler):
         done = 0
 
-        def minimize(self, optimizer, *args, **kwargs):
+        def step(self, optimizer):
             if self.done not in request.param:
                 optimizer.step()
             self.done += 1
+
+        def minimize(self, optimizer, *args, **kwargs):  # what older loops call
+            self.step(optimizer)
 
     monkeypatch.setattr(paddle.amp, "GradScaler", Skipping)
     return request.param
