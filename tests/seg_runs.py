@@ -5,7 +5,9 @@ the adapter must serve any.
 """
 
 import json
-from contextlib import contextmanager
+import logging
+import sys
+from contextlib import contextmanager, redirect_stdout
 
 import numpy as np
 import paddle
@@ -181,6 +183,21 @@ def watching(before, after):
     finally:
         methods.METHODS.clear()
         methods.METHODS.update(kept)
+
+
+@contextmanager
+def said_into(log):
+    """What PaddleSeg prints into a file, or logs through handlers made when it was imported."""
+    names = getattr(sys.modules["paddleseg.utils.logger"], "logger_initialized", ())
+    found = [handler for name in names for handler in logging.getLogger(name).handlers]
+    handlers = [h for h in found if type(h) is logging.StreamHandler]  # pytest adds its own
+    streams = [handler.setStream(log) for handler in handlers]
+    try:
+        with redirect_stdout(log):
+            yield
+    finally:
+        for handler, stream in zip(handlers, streams):
+            handler.setStream(stream)
 
 
 def same(a, b):

@@ -1,6 +1,5 @@
 """`rifle-ext report`: read from what real trainings of both toolkits leave behind."""
 
-import contextlib
 import json
 import math
 import sys
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 from det_runs import DetRuns
 from processes import run as run_process
-from seg_runs import SegRuns
+from seg_runs import SegRuns, said_into
 
 from det_hooks import logs as det_logs
 from rifle_ext import cli
@@ -29,7 +28,7 @@ def train_seg(runs, name, block, seed=7, **arguments):
     fields = {} if block is None else {"rifle": block}
     path = runs.config(f"{name}.yml", iters=24, **fields)
     arguments = {"save_interval": 4, "log_iters": 2, "evaluate": True, **arguments}
-    with (out / "train.log").open("w") as log, contextlib.redirect_stdout(log):
+    with (out / "train.log").open("w") as log, said_into(log):
         _, before, after = runs.train(path, out=out, seed=seed, **arguments)
     return out, before, after
 
@@ -154,7 +153,7 @@ def test_a_training_that_was_resumed(seg_run, scenes, tmp_path):
     runs = SegRuns(scenes, tmp_path)
     out, _, _ = train_seg(runs, "resumed", RIFLE, iters=14)
     again = tmp_path / "again.log"
-    with again.open("w") as log, contextlib.redirect_stdout(log):
+    with again.open("w") as log, said_into(log):
         path = tmp_path / "resumed.yml"
         runs.train(path, out=out, evaluate=True, resume_model=str(out / "iter_12"),
                    save_interval=4, log_iters=2)  # fmt: skip
