@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -22,8 +23,18 @@ SCRIPT = Path(__file__).parent / "ranks.py"
 RIFLE = {"re_init_iter": 2, "max_re_num": 1}
 
 
-def launch(folder, *arguments, machines=1, **environment):
+def launch(folder, *arguments, **options):
+    """Run two ranks; once more if they did not find each other, which Paddle leaves to luck."""
+    code, logs = launch_once(folder, *arguments, **options)
+    if code and any(said in logs for said in ("Connection refused", "Address already in use")):
+        code, logs = launch_once(folder, *arguments, **options)
+    return code, logs
+
+
+def launch_once(folder, *arguments, machines=1, **environment):
     """Run two ranks: of one machine, or of two, for which two launchers stand."""
+    for log in folder.glob("log?"):
+        shutil.rmtree(log)
     port = free_port()
     where = {
         1: [["--nproc_per_node", "2", "--backend", "gloo"]],
