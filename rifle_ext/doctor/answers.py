@@ -63,10 +63,10 @@ def check_import(answer: Answer, paddle: Optional[Package]) -> Finding:
     package = paddle or Package("paddlepaddle", TESTED_PADDLE)
     mend = f"pip install --force-reinstall --no-deps {package.name}=={package.version}"
     if "error" in answer:
-        # On some Pythons it is the import that crashes, not OpenCV.
-        order = f'if python -c "import zlib, paddle" works, {ZLIB_FIRST}; else '
+        # With paddle's own zlib the import itself may crash, or fail to decompress something.
         see = (
-            f'see all of it with python -c "import paddle"; {order if _crashed(answer) else "or "}'
+            'see all of it with python -c "import paddle"; '
+            f'if python -c "import zlib, paddle" works, {ZLIB_FIRST}; else '
         )
         return Finding(check, PROBLEM, f"`import paddle` fails: {answer['error']}", see + mend)
     found = f"`import paddle` works: {answer['version']}, {answer['file']}"
