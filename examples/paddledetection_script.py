@@ -63,7 +63,8 @@ def main() -> None:
         folder = (chosen.data or Path(temporary)).resolve()
         config_path = write_config(folder)
         train(config_path)
-        events = folder / "output" / config_path.stem / "rifle_events.jsonl"
+        # Beside the checkpoints; PaddleDetection 2.6 makes a folder of the config's name for those.
+        (events,) = (folder / "output").rglob("rifle_events.jsonl")
         for line in events.read_text().splitlines():
             event = json.loads(line)
             if event["event"] == "reset":

@@ -87,7 +87,7 @@ def test_the_weights_are_read_twenty_times_a_training(seg, monkeypatch):
     assert len(read) == 20 + 2  # to compare with, at the start and after the reset
 
 
-def test_a_training_whose_folder_is_gone_ends_all_the_same(seg, monkeypatch, capsys):
+def test_a_training_whose_folder_is_gone_ends_all_the_same(seg, monkeypatch, said):
     import shutil
 
     from rifle_ext.rifle_hook import RifleHook
@@ -100,7 +100,7 @@ def test_a_training_whose_folder_is_gone_ends_all_the_same(seg, monkeypatch, cap
 
     monkeypatch.setattr(RifleHook, "on_train_end", folder_gone)
     model, _, _ = seg.train(seg.config(rifle={**RIFLE, "head_lr": "cyclic"}))
-    assert "[RIFLE] the end is not in the events file: " in capsys.readouterr().out
+    assert "[RIFLE] the end is not in the events file: " in said()
     assert not model._forward_pre_hooks
 
 
