@@ -22,7 +22,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs/compatibility.md"
 MARK = "<!-- written by scripts/test_matrix.py -->\n"
-HEAD = "| world | Python | versions | passed | failed | skipped | minutes | date |\n" + "|---" * 8 + "|"
+COLUMNS = "world | Python | versions | passed | failed | skipped | minutes | date"
+HEAD = f"| {COLUMNS} |\n{'|---' * 8}|"
 CHECKOUTS = {"PADDLESEG_HOME": "PaddleSeg", "PADDLEDETECTION_HOME": "PaddleDetection"}
 # The checkouts' own requirements, but for what they ask of old versions of Python.
 TOOLKIT_PACKAGES = (
