@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Dict, Iterator, Mapping, Tuple
 
 from rifle_ext.compat import before_paddle
+from rifle_ext.entry_groups import entry_group
 from rifle_ext.errors import RifleError
 
 TOOLKITS = "rifle_ext.toolkits"
@@ -23,9 +23,7 @@ class ToolkitError(RifleError):
 
 def toolkits() -> Dict[str, Any]:
     """Entry points of what sets trainings up (`rifle_ext.plan.Setup`), by the toolkit's name."""
-    found: Any = metadata.entry_points()  # a mapping before Python 3.10
-    group = found.select(group=TOOLKITS) if hasattr(found, "select") else found.get(TOOLKITS, ())
-    return {entry.name: entry for entry in group}
+    return entry_group(TOOLKITS)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -24,6 +24,11 @@ ZOO = ROOT / "tests/data/zoo"
 EXPECTED = yaml.safe_load((ZOO / "expected.yml").read_text())
 CASES = [(toolkit, name) for toolkit in ("seg", "det") for name in sorted(EXPECTED[toolkit])]
 
+NOT_WITH_PADDLE_3 = {
+    "isanet", "ppyoloe_contrast", "queryinst", "higher_hrnet", "higher_hrnet_swahr"
+}  # fmt: skip
+"""Models that the toolkits' development branches themselves cannot run with paddle 3."""
+
 pytestmark = pytest.mark.timeout(120)
 
 
@@ -33,7 +38,7 @@ def test_outputs_are_found_and_redrawn_faithfully(toolkit, name):
     request = Request(str(ZOO / toolkit / f"{name}.yml"), synthetic=True, images=8)
     with toolkits()[toolkit].load()(request) as (_, run):
         built_again = watched(run)
-        plan = planned(run)
+        plan = planned(run, name)
         assert [model() for model in built_again] == [None], "the second model is kept"
         assert architecture(run.model) == expected["architecture"]
         assert sorted(plan.layers) == sorted(expected["outputs"])
@@ -51,14 +56,14 @@ def test_outputs_are_found_and_redrawn_faithfully(toolkit, name):
                 assert first[tensor].std() == pytest.approx(values.std(), rel=0.15), tensor
 
 
-def planned(run):
+def planned(run, name):
     """The plan; a few models that the toolkits cannot run with paddle 3 yet are skipped there."""
     try:
         return Plan(RifleConfig(), run)
     except Exception as error:
         last = traceback.extract_tb(error.__traceback__)[-6:]
         theirs = [f for f in last if "/ppdet/" in f.filename or "/paddleseg/" in f.filename]
-        if theirs and paddle.__version__.startswith("3"):
+        if name in NOT_WITH_PADDLE_3 and theirs and paddle.__version__.startswith("3"):
             said = str(error).strip().splitlines()[-1]
             pytest.skip(
                 f"{theirs[-1].filename.rpartition('/')[2]} cannot run with paddle 3: {said}"

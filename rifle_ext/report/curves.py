@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
+from rifle_ext.entry_groups import entry_group
 from rifle_ext.errors import RifleError
 
 GROUP = "rifle_ext.logs"
@@ -68,9 +68,7 @@ class Curves:
 
 def readers() -> Dict[str, Any]:
     """The modules of the toolkits, by name."""
-    found: Any = metadata.entry_points()  # a mapping before Python 3.10
-    group = found.select(group=GROUP) if hasattr(found, "select") else found.get(GROUP, ())
-    return {entry.name: entry.load() for entry in group}
+    return {name: entry.load() for name, entry in entry_group(GROUP).items()}
 
 
 def read(folder: Path, logs: Sequence[Path], starts: Sequence[int]) -> Curves:
