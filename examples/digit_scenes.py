@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -240,21 +240,35 @@ def rotated_box(outlines: list[list[int]]) -> list[float]:
     return cv2.boxPoints(cv2.minAreaRect(points.reshape(-1, 2))).flatten().tolist()
 
 
-def write_split(folder: Path, spec: TaskSpec, split: str) -> None:
-    """Write the images, the masks, the list file and the COCO file of a split."""
+def write_split(
+    folder: Path, split: str, scenes: Iterable[Scene], size: int, classes: Sequence[str]
+) -> None:
+    """Write the images, the masks, the list file and the COCO files of a split.
+
+    Parameters
+    ----------
+    folder, split
+        Where to, and the name that the files begin with.
+    scenes
+        What to write.
+    size
+        Side of every scene, in pixels.
+    classes
+        Names of the classes from 1.
+    """
     for name in ("images", "masks"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     lines = []
-    categories = [{"id": i, "name": str(digit)} for i, digit in enumerate(spec.digits, start=1)]
+    categories = [{"id": i, "name": name} for i, name in enumerate(classes, start=1)]
     coco: dict[str, list[dict]] = {"images": [], "annotations": [], "categories": categories}
-    for number, scene in enumerate(make_scenes(spec, split), start=1):
+    for number, scene in enumerate(scenes, start=1):
         name = f"{split}_{number:05d}"
         image, mask = f"images/{name}.jpg", f"masks/{name}.png"
         for file, array in ((image, scene.image), (mask, scene.mask)):
             if not cv2.imwrite(str(folder / file), array):
                 raise OSError(f"could not write {folder / file}")
         lines.append(f"{image} {mask}\n")
-        extent = {"width": spec.size, "height": spec.size}
+        extent = {"width": size, "height": size}
         coco["images"].append({"id": number, "file_name": f"{name}.jpg", **extent})
         for class_id, box in scene.boxes:
             ids = {"id": len(coco["annotations"]) + 1, "image_id": number, "category_id": class_id}
@@ -290,7 +304,8 @@ def write_task(root: Path, task: str, n_train: int, n_val: int, size: int, seed:
     for split in SPLITS:
         for stale in [*folder.glob(f"images/{split}_*.jpg"), *folder.glob(f"masks/{split}_*.png")]:
             stale.unlink()
-        write_split(folder, spec, split)
+        classes = [str(digit) for digit in spec.digits]
+        write_split(folder, split, make_scenes(spec, split), size, classes)
     marker.write_text(wanted)
     print(f"{folder}: {n_train} training and {n_val} validation scenes")
     return folder

@@ -81,8 +81,8 @@ def test_another_set_replaces_the_old_one(tmp_path):
 
 
 def test_an_interrupted_run_is_done_again(tmp_path, monkeypatch):
-    def fail_on_val(folder, spec, split, write=ds.write_split):
-        write(folder, spec, split)
+    def fail_on_val(folder, split, *scenes, write=ds.write_split):
+        write(folder, split, *scenes)
         if split == "val":
             raise KeyboardInterrupt
 

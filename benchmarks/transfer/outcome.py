@@ -1,0 +1,84 @@
+"""What came out of a training, from what it left in its folder."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+import numpy as np
+import paddle
+
+
+def outcome(toolkit: str, folder: Path, pretrained: Optional[Path]) -> Dict[str, Any]:
+    """The metric at the end, the training loss on the way, and how far the backbone moved.
+
+    Parameters
+    ----------
+    toolkit
+        ``seg`` or ``det``.
+    folder
+        With `train.log` and the training's output.
+    pretrained
+        The weights that it began with; without them nothing is said of movements.
+
+    Returns
+    -------
+    dict
+        ``metric``, a fraction; ``losses``, by iteration; ``resets``, their iterations; ``moved``:
+        for each stage of the backbone the norm of its change over its norm at the beginning.
+    """
+    logs = importlib.import_module(f"{toolkit}_hooks.logs")
+    curves = logs.from_text((folder / "train.log").read_text(errors="replace").splitlines())
+    found: Dict[str, Any] = {"metric": curves.metrics[max(curves.metrics)]}
+    if pretrained is None:
+        return found
+    found["losses"] = {step: round(loss, 4) for step, loss in curves.losses.items()}
+    found["resets"] = [
+        event["step"]
+        for path in folder.rglob("rifle_events.jsonl")
+        for event in map(json.loads, path.read_text().splitlines())
+        if event["event"] == "reset"
+    ]
+    saved = _last_weights(folder)
+    found["moved"] = moved(_backbone(pretrained), _backbone(saved))
+    return found
+
+
+def moved(before: Dict[str, np.ndarray], after: Dict[str, np.ndarray]) -> Dict[str, float]:
+    """For each stage of a backbone, the norm of its change over its norm before, a fraction."""
+    stages: Dict[str, List[str]] = {}
+    for name in before:
+        stages.setdefault(stage_of(name), []).append(name)
+    norms = {
+        stage: [np.concatenate([weights[n].ravel() for n in names]) for weights in (before, after)]
+        for stage, names in stages.items()
+    }
+    return {
+        stage: round(float(np.linalg.norm(b - a) / np.linalg.norm(b)), 4)
+        for stage, (b, a) in norms.items()
+    }
+
+
+def stage_of(name: str) -> str:
+    """``backbone.stages.1`` of ``backbone.stages.1.conv1.weight``, ``backbone.stem`` likewise."""
+    parts = name.split(".")
+    number = next((i for i, part in enumerate(parts[:3]) if part.isdigit()), 1)
+    return ".".join(parts[: number + 1])
+
+
+def _last_weights(folder: Path) -> Path:
+    """The checkpoint written last, best models apart."""
+    files = [p for p in folder.rglob("*.pdparams") if "best_model" not in str(p)]
+    return max(files, key=lambda path: path.stat().st_mtime)
+
+
+def _backbone(path: Path) -> Dict[str, Any]:
+    """The weights of a backbone, without running statistics."""
+    state = paddle.load(str(path), return_numpy=True)
+    return {
+        name: values
+        for name, values in state.items()
+        if name.startswith("backbone.") and not name.endswith(("_mean", "_variance"))
+    }

@@ -1,0 +1,39 @@
+"""One training: a toolkit's train tool with the benchmark's parts and tricks.
+
+``python -m benchmarks.transfer.run seg <seed> <flags of PaddleSeg's tools/train.py>``, or ``det``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from rifle_ext.compat import before_paddle
+from rifle_ext.methods import METHODS
+
+
+def main(toolkit: str, seed: int) -> None:
+    """Register what is ours, set the random streams, then do what the train tool does."""
+    before_paddle()
+    tricks = importlib.import_module("benchmarks.transfer.tricks")
+    METHODS["trick"] = tricks.hooks
+    tool = importlib.import_module(f"{toolkit}_hooks.train")
+    importlib.import_module(f"benchmarks.transfer.{toolkit}_parts")
+    set_seed(seed)
+    tool.main()
+
+
+def set_seed(seed: int) -> None:
+    """Seed all streams a training draws from: PaddleDetection's tool has no flag for that."""
+    import random
+
+    import numpy as np
+    import paddle
+
+    random.seed(seed)
+    np.random.seed(seed)
+    paddle.seed(seed)
+
+
+if __name__ == "__main__":
+    main(sys.argv.pop(1), int(sys.argv.pop(1)))

@@ -1,0 +1,214 @@
+"""Which trainings there are, and the config of each: pure data and functions."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Callable, Dict, List
+
+from benchmarks.transfer.data import available
+
+CONFIGS = Path(__file__).parent / "configs"
+TOOLKITS = {"pp_liteseg": "seg", "gfl": "det", "ppyoloe": "det"}
+METRICS = {"seg": "mIoU", "det": "mAP"}
+
+SHOTS_BATCH, SOURCE_BATCH = 4, 8
+STEPS_PER_EPOCH = 6
+"""Of a fine-tuning: 24 scenes in batches of 4."""
+
+SOURCE_STEPS = {"pp_liteseg": 3000, "gfl": 2500, "ppyoloe": 2500}
+SOURCE_RATE = {"pp_liteseg": 0.004, "gfl": 0.002, "ppyoloe": 0.002}
+TARGET_RATE = {"pp_liteseg": 0.002, "gfl": 0.001, "ppyoloe": 0.001}
+"""Peak learning rates of AdamW."""
+
+STEPS = 600
+"""Length of the trainings that compare the arms."""
+
+LENGTHS, PLACED = (300, 600, 1200, 2400), (600, 1200)
+"""Lengths at which the number of resets is varied, and the place of the first one."""
+
+Change = Callable[[int], Dict[str, Any]]
+
+
+def _rifle(**block: Any) -> Change:
+    return lambda steps: {"rifle": block}
+
+
+def _first_at(fraction: float, resets: int = 1) -> Change:
+    """Resets after this fraction of the training, and then at the same distance."""
+    return lambda steps: {
+        "rifle": {"re_init_iter": round(fraction * steps), "max_re_num": resets, "keep_last": 0}
+    }
+
+
+def _trick(name: str, **options: Any) -> Change:
+    return lambda steps: {"trick": {"type": name, **options}}
+
+
+ARMS: Dict[str, Change] = {
+    "plain": lambda steps: {},
+    "rifle-1": _rifle(max_re_num=1),
+    "rifle-2": _rifle(max_re_num=2),
+    "rifle-3": _rifle(max_re_num=3),
+    "rifle-1-cyclic": _rifle(max_re_num=1, head_lr="cyclic"),
+    "rifle-3-cyclic": _rifle(max_re_num=3, head_lr="cyclic"),
+    "cyclic-rate": _trick("CyclicRate", periods=4),
+    "dropout": _trick("HeadDropout", rate=0.2),
+    "dropconnect": _trick("DropConnect", rate=0.2),
+    "stochastic-depth": _trick("StochasticDepth", rate=0.2),
+    "disturbed-labels": lambda steps: {"disturb": 0.1},
+    "paddle-rifle": _trick("RecreatedHead", resets=1),
+    # When the first reset falls:
+    "rifle-1-at-10%": _first_at(0.10),
+    "rifle-1-at-25%": _first_at(0.25),
+    "rifle-1-at-75%": _first_at(0.75),
+    "rifle-3-by-38%": _first_at(0.125, resets=3),
+    # What a head that starts at zero should be given:
+    "rifle-1-normal": _rifle(max_re_num=1, weight_initializer={"type": "Normal", "std": 0.01}),
+    "rifle-3-normal": _rifle(max_re_num=3, weight_initializer={"type": "Normal", "std": 0.01}),
+}
+"""What each arm adds to the config of a training of so many steps."""
+
+COMPARED = list(ARMS)[:12]
+ZERO = ("plain", "rifle-1", "rifle-1-normal", "rifle-3", "rifle-3-normal")
+"""The arms of every comparison, and of the detector whose head starts at zero."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One fine-tuning.
+
+    Attributes
+    ----------
+    task
+        A key of `data.TASKS`.
+    model
+        A key of `TOOLKITS`.
+    steps
+        Optimizer steps.
+    arm
+        A key of `ARMS`.
+    seed
+        Which scenes it trains on, and the seed of the training.
+    """
+
+    task: str
+    model: str
+    steps: int
+    arm: str
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """The run in one word."""
+        return "/".join(str(value) for value in asdict(self).values())
+
+
+def experiments(seeds: int) -> List[Run]:
+    """All the fine-tunings, those of one seed after the other: any beginning is balanced."""
+    wanted = [("digits", "pp_liteseg", STEPS, arm) for arm in COMPARED]
+    wanted += [("digits", "gfl", STEPS, arm) for arm in COMPARED]
+    wanted += [("digits", "ppyoloe", STEPS, arm) for arm in ZERO]
+    counts = ("plain", "rifle-1", "rifle-2", "rifle-3")
+    places = ("rifle-1-at-10%", "rifle-1-at-25%", "rifle-1-at-75%", "rifle-3-by-38%")
+    for steps in LENGTHS:
+        wanted += [("digits", "pp_liteseg", steps, arm) for arm in counts]
+    wanted += [("digits", "pp_liteseg", steps, arm) for steps in PLACED for arm in places]
+    wanted += [("fashion", "pp_liteseg", STEPS, arm) for arm in counts]
+    wanted = list(dict.fromkeys(wanted))
+    return [Run(*run, seed) for seed in range(seeds) for run in wanted if available(run[0])]
+
+
+def source_config(task: str, model: str, scenes: Path, save_to: Path) -> Dict[str, Any]:
+    """The config of a pre-training.
+
+    Parameters
+    ----------
+    task, model
+        As of a `Run`.
+    scenes
+        The task's folder.
+    save_to
+        The file for the weights without the output layers.
+    """
+    steps, rate = SOURCE_STEPS[model], SOURCE_RATE[model]
+    make = _seg if TOOLKITS[model] == "seg" else _det
+    config = make(model, scenes / "source", "train", steps, rate, SOURCE_BATCH, 500)
+    return {**config, "trick": {"type": "SaveWithoutOutputs", "path": str(save_to)}}
+
+
+def target_config(run: Run, scenes: Path, pretrained: Path) -> Dict[str, Any]:
+    """The config of a fine-tuning.
+
+    Parameters
+    ----------
+    run
+        Which one.
+    scenes
+        The task's folder.
+    pretrained
+        The file of the weights to start from.
+    """
+    change = ARMS[run.arm](run.steps)
+    disturb = change.pop("disturb", None)
+    seg = TOOLKITS[run.model] == "seg"
+    make = _seg if seg else _det
+    few, rate = f"few_{run.seed}", TARGET_RATE[run.model]
+    config = make(run.model, scenes / "target", few, run.steps, rate, SHOTS_BATCH, STEPS_PER_EPOCH)
+    if seg:
+        config["model"] = {"pretrained": str(pretrained)}
+    else:
+        config["pretrain_weights"] = str(pretrained)
+    if disturb:
+        _disturb(config, seg, disturb)
+    return {**config, **change}
+
+
+def _seg(
+    model: str, folder: Path, scenes: str, steps: int, rate: float, batch: int, per_epoch: int
+) -> Dict[str, Any]:
+    root = {"dataset_root": str(folder)}
+    return {
+        "_base_": str(CONFIGS / f"{model}.yml"),
+        "iters": steps,
+        "batch_size": batch,
+        "train_dataset": {**root, "train_path": str(folder / f"{scenes}.txt")},
+        "val_dataset": {**root, "val_path": str(folder / "val.txt")},
+        "lr_scheduler": {"learning_rate": rate},
+    }
+
+
+def _det(
+    model: str, folder: Path, scenes: str, steps: int, rate: float, batch: int, per_epoch: int
+) -> Dict[str, Any]:
+    epochs = steps // per_epoch
+    warm_up = {"name": "LinearWarmup", "start_factor": 0.1, "steps": 20}
+    return {
+        "_BASE_": [str(CONFIGS / f"{model}.yml")],
+        "epoch": epochs,
+        "snapshot_epoch": epochs,
+        "TrainDataset": {"dataset_dir": str(folder), "anno_path": f"{scenes}.json"},
+        "EvalDataset": {"dataset_dir": str(folder)},
+        "TestDataset": {"dataset_dir": str(folder)},
+        "TrainReader": {"batch_size": batch},
+        "LearningRate": {
+            "base_lr": rate,
+            "schedulers": [{"name": "CosineDecay", "max_epochs": epochs}, warm_up],
+        },
+    }
+
+
+def _disturb(config: Dict[str, Any], seg: bool, rate: float) -> None:
+    """Add disturbed labels to a config's training data, in place."""
+    import yaml
+
+    base = CONFIGS / ("pp_liteseg.yml" if seg else "detector.yml")
+    base_config = yaml.safe_load(base.read_text())
+    if seg:
+        *transforms, normalize = base_config["train_dataset"]["transforms"]
+        disturb = {"type": "DisturbLabels", "rate": rate, "num_classes": 6}
+        config["train_dataset"]["transforms"] = [*transforms, disturb, normalize]
+    else:
+        transforms = base_config["TrainReader"]["sample_transforms"]
+        disturb = {"DisturbLabels": {"rate": rate, "num_classes": 5}}
+        config["TrainReader"]["sample_transforms"] = [*transforms, disturb]
