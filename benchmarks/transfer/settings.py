@@ -18,7 +18,7 @@ STEPS_PER_EPOCH = 6
 
 SOURCE_STEPS = {"pp_liteseg": 3000, "gfl": 2500, "ppyoloe": 2500}
 SOURCE_RATE = {"pp_liteseg": 0.004, "gfl": 0.002, "ppyoloe": 0.002}
-TARGET_RATE = {"pp_liteseg": 0.002, "gfl": 0.001, "ppyoloe": 0.001}
+TARGET_RATE = {"pp_liteseg": 0.001, "gfl": 0.004, "ppyoloe": 0.002}
 """Peak learning rates of AdamW."""
 
 STEPS = 600
