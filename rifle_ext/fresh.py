@@ -2,20 +2,21 @@
 
 Where the model can be built again from its config (both toolkits), a second model is built on the
 CPU and only the wanted tensors are taken from it. That is right whatever code set them: custom
-initializers, constants written after construction, anything. Bare layers of a plain training loop
-have no constructor to call again; their recorded `ParamAttr` or Paddle's default for the layer is
-used.
+initializers, constants written after construction, anything. Where that build shows that Paddle's
+initializers alone drew the tensors, they can be called again without it. Bare layers of a plain
+training loop have no constructor to call again; their recorded `ParamAttr` or Paddle's default for
+the layer is used.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Tuple
 
-import paddle
 from paddle import Tensor, nn
 
+from rifle_ext.constructions import Construction, draw
 from rifle_ext.errors import RifleError
 from rifle_ext.isolation import beside_training, draw_seed
 
@@ -23,10 +24,23 @@ Rebuild = Callable[[], nn.Layer]
 """Builds the model again as its config says, without loading pretrained weights."""
 
 
-def from_rebuild(
-    rebuild: Rebuild, tensors: Mapping[str, Tensor], seed: int, index: int
-) -> Dict[str, Tensor]:
-    """Fresh values of `tensors` from a second model; float tensors on the CPU, by the same names.
+class Redraw(NamedTuple):
+    """What building a model again gave.
+
+    Attributes
+    ----------
+    values
+        Fresh values, float tensors on the CPU, by structured name.
+    initializers
+        What draws such values without a model, by the same names; None where there is no telling.
+    """
+
+    values: Dict[str, Tensor]
+    initializers: Optional[Dict[str, Any]]
+
+
+def from_rebuild(rebuild: Rebuild, tensors: Mapping[str, Tensor], seed: int, index: int) -> Redraw:
+    """Fresh values of `tensors` from a second model.
 
     Parameters
     ----------
@@ -42,19 +56,23 @@ def from_rebuild(
     RifleError
         If the second model lacks a tensor or has it in another shape.
     """
+    construction = Construction()
     with beside_training(draw_seed(seed, index)):
-        model = rebuild()
+        with construction.noted():
+            model = rebuild()
         named = {**dict(model.named_buffers()), **dict(model.named_parameters())}
         for name, tensor in tensors.items():
             found = list(named[name].shape) if name in named else None
-            wanted = list(tensor.shape)
-            if found != wanted:
+            shape = list(tensor.shape)
+            if found != shape:
                 raise RifleError(
                     f"{name} cannot be redrawn: the model built again from the config has "
-                    + ("no such tensor" if found is None else f"shape {found}, not {wanted}")
+                    + ("no such tensor" if found is None else f"shape {found}, not {shape}")
                     + "; was the model changed after it was built?"
                 )
-        return {name: named[name].detach() for name in tensors}
+        wanted = {name: named[name] for name in tensors}
+        values = {name: tensor.detach() for name, tensor in wanted.items()}
+        return Redraw(values, construction.initializers(wanted))
 
 
 def from_layers(
@@ -88,33 +106,33 @@ class Initializers:
     weight: Optional[Any] = None
     bias: Optional[Any] = None
 
-    def of(self, name: str, tensor: Tensor) -> Optional[Any]:
-        """The initializer for a tensor; None if the constructor's draw stands."""
+    def of(self, tensors: Mapping[str, Tensor]) -> Dict[str, Any]:
+        """The initializer for each tensor by name; those whose own draw stands are left out."""
+        found = {name: self._of(name, tensor) for name, tensor in tensors.items()}
+        return {name: initializer for name, initializer in found.items() if initializer is not None}
+
+    def _of(self, name: str, tensor: Tensor) -> Optional[Any]:
         if len(tensor.shape) >= 2:
             return self.weight
         return self.bias if "bias" in name.rpartition(".")[2] else None
 
 
 def from_initializers(
-    initializers: Initializers, tensors: Mapping[str, Tensor], seed: int, index: int
+    initializers: Mapping[str, Any], tensors: Mapping[str, Tensor], seed: int, index: int
 ) -> Dict[str, Tensor]:
     """Fresh values for those among `tensors` that there is an initializer for.
 
     Parameters
     ----------
     initializers
-        What to draw by.
+        What to draw each one by, by name.
     tensors, seed, index
         As in `from_rebuild`.
     """
-    wanted = {name: initializers.of(name, tensor) for name, tensor in tensors.items()}
     with beside_training(draw_seed(seed, index)):
         return {
-            name: paddle.create_parameter(
-                tensors[name].shape, "float32", default_initializer=initializer
-            ).detach()
-            for name, initializer in wanted.items()
-            if initializer is not None
+            name: draw(initializer, tensors[name]).detach()
+            for name, initializer in initializers.items()
         }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Callable, ContextManager, Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Callable, ContextManager, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from paddle import Tensor
 
@@ -87,6 +87,7 @@ class Plan:
             self._original = {n: t.clone().detach() for n, t in self.selection.tensors.items()}
         self.layers = self.selection.layers(run.model)
         self._ahead: Dict[int, Dict[str, Tensor]] = {}
+        self._initializers: Optional[Dict[str, Any]] = None
         first = self.draw(1)
         self.drawn = [_describe(name, value) for name, value in first.items()]
         if self.schedule.resets:
@@ -97,14 +98,15 @@ class Plan:
         """The fresh values of reset `index` (from 1), by structured name, on the CPU."""
         if index in self._ahead:
             return self._ahead.pop(index)
-        seed = self.block.seed
+        seed, tensors = self.block.seed, self.selection.tensors
+        named = self.block.initializers().of(self.selection.parameters)
         if self.block.weight_initializer == "original":
-            values = dict(self._original)
-        else:
-            values = fresh.from_rebuild(self._run.rebuild, self.selection.tensors, seed, index)
-        initializers, parameters = self.block.initializers(), self.selection.parameters
-        values.update(fresh.from_initializers(initializers, parameters, seed, index))
-        return values
+            return {**self._original, **fresh.from_initializers(named, tensors, seed, index)}
+        if index > 1 and self._initializers is not None:
+            return fresh.from_initializers({**self._initializers, **named}, tensors, seed, index)
+        values, initializers = fresh.from_rebuild(self._run.rebuild, tensors, seed, index)
+        self._initializers = initializers
+        return {**values, **fresh.from_initializers(named, tensors, seed, index)}
 
     def warnings(self) -> List[str]:
         """What a user should think about, a sentence each."""

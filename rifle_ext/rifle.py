@@ -161,7 +161,8 @@ class RIFLE:
             values = dict(self._original)
         else:
             values = fresh.from_layers(self._owners, seed, index)
-        values.update(fresh.from_initializers(self._initializers, self._tensors, seed, index))
+        named = self._initializers.of(self._tensors)
+        values.update(fresh.from_initializers(named, self._tensors, seed, index))
         return values
 
 

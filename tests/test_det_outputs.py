@@ -127,7 +127,7 @@ def test_keypoint_model():
         }
         found = select(model, "auto", lambda: model(batch))
         assert list(found.parameters) == ["final_conv.weight", "final_conv.bias"]
-        values = fresh.from_rebuild(lambda: rebuild(before, False), found.tensors, 0, 1)
+        values = fresh.from_rebuild(lambda: rebuild(before, False), found.tensors, 0, 1).values
         built = [create("TopDownHRNet").final_conv for _ in range(5)]
     stds = [layer.weight.numpy().std() for layer in built]
     assert values["final_conv.weight"].numpy().std() == pytest.approx(np.mean(stds), rel=0.2)

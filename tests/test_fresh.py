@@ -35,7 +35,8 @@ def test_redraws_have_the_distribution_of_constructions(family, head):
         n: p for n, p in model.named_parameters() if n.startswith(head) and not p.stop_gradient
     }
     assert tensors
-    drawn = [fresh.from_rebuild(lambda: rebuild(config), tensors, 0, i) for i in range(1, DRAWS)]
+    redraws = [fresh.from_rebuild(lambda: rebuild(config), tensors, 0, i) for i in range(1, DRAWS)]
+    drawn = [redraw.values for redraw in redraws]
     paddle.seed(99)
     built = [dict(rebuild(config).named_parameters()) for _ in range(1, DRAWS)]
     for name in tensors:
@@ -56,7 +57,9 @@ def test_values_depend_on_seed_and_index_alone():
     tensors = {"cls.weight": dict(SegBuilder(config).model.named_parameters())["cls.weight"]}
 
     def draw(seed, index):
-        return fresh.from_rebuild(lambda: rebuild(config), tensors, seed, index)["cls.weight"]
+        return fresh.from_rebuild(lambda: rebuild(config), tensors, seed, index).values[
+            "cls.weight"
+        ]
 
     first = draw(0, 1).numpy()
     paddle.seed(5)

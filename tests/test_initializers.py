@@ -16,8 +16,9 @@ TRUNCATED = 0.8796256610342398
 
 
 def drawn(spec, shape, key="weight_initializer", name="head.weight"):
-    initializers = parse_block({key: spec}).initializers()
-    values = fresh.from_initializers(initializers, {name: paddle.zeros(shape)}, seed=3, index=1)
+    tensors = {name: paddle.zeros(shape)}
+    initializers = parse_block({key: spec}).initializers().of(tensors)
+    values = fresh.from_initializers(initializers, tensors, seed=3, index=1)
     return values[name].numpy().astype("float64")
 
 
@@ -107,7 +108,8 @@ def test_biases_have_an_initializer_of_their_own():
     }
 
     def values(**block):
-        return fresh.from_initializers(parse_block(block).initializers(), tensors, 0, 1)
+        initializers = parse_block(block).initializers().of(tensors)
+        return fresh.from_initializers(initializers, tensors, 0, 1)
 
     assert set(values()) == set()
     assert set(values(weight_initializer="XavierNormal")) == {"head.weight"}
