@@ -14,7 +14,7 @@ from typing import Any, Dict
 
 import paddle
 
-from benchmarks.cost import growth, startup
+from benchmarks.cost import growth, processes, startup
 
 CONFIGS = [
     ("seg", "configs/seg/pp_liteseg.yml"),
@@ -40,7 +40,9 @@ def main(device: str) -> Dict[str, Any]:
     return {
         **about,
         "models": [_in_a_process(*config, device) for config in CONFIGS],
-        "growth": growth.main(),
+        "growth": growth.heads(),
+        "growth_models": growth.whole_models(),
+        "processes": processes.main(device),
         "startup": startup.main(),
     }
 

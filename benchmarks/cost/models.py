@@ -17,6 +17,7 @@ from typing import Any, Callable, Dict
 import paddle
 
 from benchmarks.cost.timing import interleaved, now, ratio
+from rifle_ext import fresh
 from rifle_ext.config import parse_block
 from rifle_ext.hooks import TrainingRun
 from rifle_ext.outputs import tensors_in
@@ -86,20 +87,25 @@ def _acting(
         reinitialize(tensors, values, run.optimizer)
 
     def reset() -> None:
-        reinitialize(tensors, plan.draw(1), run.optimizer)
+        reinitialize(tensors, plan.draw(2), run.optimizer)
         digest(tensors)
+
+    def build() -> None:
+        fresh.from_rebuild(run.rebuild, tensors, 0, 1)
 
     def copy() -> None:
         for name, tensor in tensors.items():
             tensor.set_value(values[name])
 
-    taken = interleaved({"step": step, "probe": probe, "reset": reset}, REPEATS)
+    taken = interleaved({"step": step, "probe": probe, "reset": reset, "build": build}, REPEATS)
     small = interleaved({"write": write, "copy": copy}, 10 * REPEATS)
     return {
         "step_seconds": median(taken["step"]),
         "probe_in_steps": ratio(taken, "probe", "step"),
         "reset_in_steps": ratio(taken, "reset", "step"),
         "reset_seconds": median(taken["reset"]),
+        "build_seconds": median(taken["build"]),
+        "needs_builds": fresh.from_rebuild(run.rebuild, tensors, 0, 1).initializers is None,
         "write_in_copies": ratio(small, "write", "copy"),
         "write_seconds": median(small["write"]),
     }
@@ -137,7 +143,7 @@ def _memory(run: TrainingRun, plan: Plan) -> Dict[str, float]:
     gc.collect()
     before = _resident()
     Path("/proc/self/clear_refs").write_text("5")  # start the peak anew
-    reinitialize(plan.selection.tensors, plan.draw(1), run.optimizer)
+    reinitialize(plan.selection.tensors, plan.draw(2), run.optimizer)
     peak = _resident("VmHWM")
     gc.collect()
     after = _resident()
