@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Dict, List
@@ -59,7 +59,7 @@ def main() -> None:
             pool.submit(fine_tune, run, pretrained[run.task, run.model], work, chosen)
             for run in missing
         ]
-        for number, future in enumerate(futures, start=1):
+        for number, future in enumerate(as_completed(futures), start=1):
             print(f"{number}/{len(futures)} {future.result()}", flush=True)
 
 
@@ -87,13 +87,19 @@ def pretrain(task: str, model: str, work: Path, chosen: argparse.Namespace) -> P
 
 
 def fine_tune(run: Run, pretrained: Path, work: Path, chosen: argparse.Namespace) -> str:
-    """Do one fine-tuning and write its result; returns a line about it."""
+    """Do one fine-tuning and write its result; returns a line about it.
+
+    One that fails does not stop the others: it is missing in the results, and is run next time.
+    """
     folder = work / run.key
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     config = settings.target_config(run, work / "data" / run.task, pretrained)
     toolkit = TOOLKITS[run.model]
-    seconds = train(toolkit, config, folder, run.seed, chosen.device, log_every=6, limit=LIMIT)
+    try:
+        seconds = train(toolkit, config, folder, run.seed, chosen.device, log_every=6, limit=LIMIT)
+    except (RuntimeError, subprocess.TimeoutExpired) as error:
+        return f"{run.key} FAILED: {error}"
     found = outcome(toolkit, folder, pretrained)
     shutil.rmtree(folder)
     _append(chosen.results, {"key": run.key, **asdict(run), "seconds": seconds, **found})
@@ -129,7 +135,7 @@ def train(
             command, stdout=output, stderr=output, env={**os.environ, **one_thread}, timeout=limit
         )
     if ended.returncode:
-        raise SystemExit(f"{log} ends with {ended.returncode}:\n{log.read_text()[-2000:]}")
+        raise RuntimeError(f"{log} ends with {ended.returncode}:\n{log.read_text()[-2000:]}")
     return round(time.time() - begin, 1)
 
 

@@ -6,6 +6,7 @@ from typing import Any, Dict
 
 import numpy as np
 from ppdet.core.workspace import serializable
+from ppdet.data import transform
 from ppdet.data.transform.operators import BaseOperator, register_op
 
 
@@ -33,3 +34,6 @@ class DisturbLabels(BaseOperator):
         drawn = np.random.randint(0, self.num_classes, classes.shape).astype(classes.dtype)
         sample["gt_class"] = np.where(chosen, drawn, classes)
         return sample
+
+
+transform.DisturbLabels = DisturbLabels  # where readers look operators up

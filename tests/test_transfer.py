@@ -1,0 +1,284 @@
+"""The benchmark of transfer: its arms do what they say, on real models of both toolkits."""
+
+import json
+
+import numpy as np
+import paddle
+import pytest
+from conftest import ROOT
+
+from benchmarks.transfer import data, fashion_scenes, outcome, settings, tricks
+from benchmarks.transfer.statistics import compare, estimate, holm
+from benchmarks.transfer.table import Results, arms_table
+from rifle_ext.outputs import tensors_in
+from rifle_ext.plan import Request
+from rifle_ext.training_options import toolkits
+
+CONFIGS = {"seg": "configs/seg/pp_liteseg.yml", "det": "configs/det/gfl.yml"}
+
+
+@pytest.fixture(params=sorted(CONFIGS))
+def run(request):
+    config = str(ROOT / CONFIGS[request.param])
+    with toolkits()[request.param].load()(Request(config, synthetic=True)) as (_, run):
+        run.model.train()
+        yield run
+
+
+@pytest.fixture
+def seg_run():
+    config = str(ROOT / CONFIGS["seg"])
+    with toolkits()["seg"].load()(Request(config, synthetic=True)) as (_, run):
+        run.model.train()
+        yield run
+
+
+def outputs(run):
+    paddle.seed(3)
+    return [t.numpy() for t in tensors_in(run.forward()) if "float" in str(t.dtype)]
+
+
+def differ(first, second):
+    return any(not np.array_equal(a, b) for a, b in zip(first, second))
+
+
+def output_weights(run):
+    layers = tricks.output_layers(run)
+    return [layer.weight for layer in layers.values() if hasattr(layer, "weight")]
+
+
+def backward(run):
+    floats = [t for t in tensors_in(run.forward()) if "float" in str(t.dtype)]
+    sum(t.square().mean() for t in floats).backward()
+
+
+def test_dropout_changes_training_outputs(run):
+    before = outputs(run)
+    tricks.HeadDropout(rate=0.5).on_train_begin(run)
+    assert differ(before, outputs(run))
+
+
+def test_dropconnect_drops_weights_and_trains_them(run):
+    weights = output_weights(run)
+    assert weights
+    calls = dict.fromkeys(tricks.output_layers(run), 0)
+    tricks.DropConnect(rate=0.5).on_train_begin(run)
+    for name, layer in tricks.output_layers(run).items():
+
+        def count(layer, inputs, name=name):
+            calls[name] += 1
+
+        layer.register_forward_pre_hook(count)
+    backward(run)
+    times = list(calls.values())
+    for number, weight, again in zip(times, weights, output_weights(run)):
+        assert again is weight
+        # A detector's head serves several levels, and drops other weights at each of them.
+        dropped = float((weight.grad == 0).astype("float32").mean())
+        assert 0.5**number - 0.1 < dropped < 0.9, weight.name
+
+
+def test_dropconnect_is_idle_in_evaluation(seg_run):
+    image = paddle.rand([1, 3, 64, 64])
+    seg_run.model.eval()
+    before = seg_run.model(image)[0].numpy()
+    tricks.DropConnect(rate=0.5).on_train_begin(seg_run)
+    tricks.HeadDropout(rate=0.5).on_train_begin(seg_run)
+    seg_run.model.eval()
+    assert np.array_equal(seg_run.model(image)[0].numpy(), before)
+
+
+def block_of(toolkit):
+    if toolkit == "seg":
+        from paddleseg.models.backbones.stdcnet import AddBottleneck
+
+        return AddBottleneck(8, 8, block_num=2)
+    from ppdet.modeling.backbones.cspresnet import BasicBlock
+
+    return BasicBlock(8, 8)
+
+
+@pytest.mark.parametrize("toolkit", sorted(CONFIGS))
+def test_stochastic_depth_leaves_a_block_out_and_scales_it_up(seg_run, toolkit):
+    block = block_of(toolkit)
+    block.eval()
+    x = paddle.rand([2, 8, 4, 4])
+    whole = block(x).numpy()
+    seg_run.model = paddle.nn.Sequential(block)
+    tricks.StochasticDepth(rate=0.25).on_train_begin(seg_run)
+    assert np.array_equal(block(x).numpy(), whole), "in evaluation"
+    block.training = True  # the normalization inside keeps its statistics
+    seen = [block(x).numpy() for _ in range(60)]
+    left_out = [np.array_equal(y, x.numpy()) for y in seen]
+    assert 3 < sum(left_out) < 30
+    for y, out in zip(seen, left_out):
+        if not out:
+            scaled = x.numpy() + (whole - x.numpy()) / 0.75
+            assert np.allclose(y, scaled, atol=1e-5)
+
+
+def test_stochastic_depth_refuses_a_model_without_residual_blocks(seg_run):
+    with pytest.raises(ValueError, match="no residual blocks in PPLiteSeg"):
+        tricks.StochasticDepth(rate=0.2).on_train_begin(seg_run)
+
+
+def test_a_recreated_head_is_never_trained_again(run):
+    run.total_steps = 10
+    trick = tricks.RecreatedHead(resets=1)
+    trick.on_train_begin(run)
+    old = output_weights(run)
+    trick.on_step_begin(run, 4)
+    assert all(a is b for a, b in zip(output_weights(run), old))
+    trick.on_step_begin(run, 5)
+    new = output_weights(run)
+    assert not any(a is b for a, b in zip(new, old))
+    before = [weight.numpy() for weight in new]
+    backward(run)
+    run.optimizer.step()
+    run.optimizer.clear_grad()
+    assert all(np.array_equal(a, w.numpy()) for a, w in zip(before, new))
+
+
+def test_cyclic_rates_restart_and_end_low(seg_run):
+    run = seg_run
+    run.total_steps = 40
+    trick = tricks.CyclicRate(periods=4)
+    trick.on_train_begin(run)
+    parameter = next(p for p in run.model.parameters() if not p.stop_gradient)
+    own = parameter.optimize_attr["learning_rate"]
+    rates = []
+    for step in range(40):
+        trick.on_step_begin(run, step)
+        rates.append(run.optimizer.get_lr() * parameter.optimize_attr["learning_rate"] / own)
+    highest = max(rates)
+    for start in (0, 10, 20, 30):
+        assert rates[start] == highest
+        assert rates[start + 9] < 0.05 * highest
+        assert all(a > b for a, b in zip(rates[start : start + 9], rates[start + 1 : start + 10]))
+
+
+@pytest.mark.parametrize("toolkit", sorted(CONFIGS))
+def test_what_is_saved_for_fine_tuning_lacks_the_output_layers_alone(toolkit, tmp_path):
+    file = str(tmp_path / "w.pdparams")
+    config = str(ROOT / CONFIGS[toolkit])
+    with toolkits()[toolkit].load()(Request(config, synthetic=True)) as (_, run):
+        trick = tricks.SaveWithoutOutputs(file)
+        trick.on_train_begin(run)
+        trick.on_train_end(run)
+        names = set(run.model.state_dict())
+        layers = tuple(f"{name}." for name in tricks.output_layers(run))
+    left_out = names - set(paddle.load(file))
+    assert left_out == {name for name in names if name.startswith(layers)} != set()
+
+
+def test_disturbed_labels():
+    from benchmarks.transfer import det_parts, seg_parts
+
+    np.random.seed(0)
+    label = np.full((100, 100), 2, np.uint8)
+    label[:10] = 255
+    found = seg_parts.DisturbLabels(0.3, 6)({"label": label.copy()})["label"]
+    assert found.dtype == np.uint8
+    assert (found[:10] == 255).all()
+    assert (found[10:] != 2).mean() == pytest.approx(0.3 * 5 / 6, abs=0.02)
+    assert set(np.unique(found[10:])) == set(range(6))
+    boxes = np.full((5000, 1), 3, np.int32)
+    found = det_parts.DisturbLabels(0.3, 5).apply({"gt_class": boxes})["gt_class"]
+    assert found.shape == (5000, 1)
+    assert found.dtype == np.int32
+    assert (found != 3).mean() == pytest.approx(0.3 * 4 / 5, abs=0.03)
+
+
+def test_every_fine_tuning_has_a_config_of_its_own(tmp_path):
+    runs = settings.experiments(5)
+    assert len({run.key for run in runs}) == len(runs)
+    assert {run.arm for run in runs} == set(settings.ARMS)
+    few = [run for run in runs if run.seed == 3]
+    configs = [settings.target_config(run, tmp_path / run.task, tmp_path / "w") for run in few]
+    assert len({json.dumps(config) for config in configs}) == len(few)
+    for run, config in zip(few, configs):
+        steps = config.get("iters") or config["epoch"] * settings.STEPS_PER_EPOCH
+        assert steps == run.steps
+
+
+def test_few_scenes_are_disjoint_and_the_same_for_both_toolkits(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "SOURCE", 2)
+    monkeypatch.setattr(data, "VAL", 2)
+    folder = data.write(tmp_path, "digits") / "target"
+    seen = []
+    for seed in range(data.SEEDS):
+        lines = (folder / f"few_{seed}.txt").read_text().splitlines()
+        coco = json.loads((folder / f"few_{seed}.json").read_text())
+        images = [line.split()[0] for line in lines]
+        assert images == [f"images/{image['file_name']}" for image in coco["images"]]
+        ids = {image["id"] for image in coco["images"]}
+        assert {a["image_id"] for a in coco["annotations"]} == ids
+        seen += images
+    assert len(set(seen)) == len(seen) == data.SHOTS * data.SEEDS
+
+
+@pytest.mark.skipif(not data.available("fashion"), reason="dataset-fashion-mnist not installed")
+def test_scenes_of_clothes(tmp_path):
+    scenes = list(fashion_scenes.make_scenes("target", "train", 20, 64, 0))
+    for scene in scenes:
+        assert set(np.unique(scene.mask)) - {0} <= {class_id for class_id, _ in scene.boxes}
+        for class_id, box in scene.boxes:
+            inside = scene.mask[box.top : box.top + box.height, box.left : box.left + box.width]
+            assert (inside == class_id).any()
+    again = list(fashion_scenes.make_scenes("target", "train", 20, 64, 0))
+    assert all(np.array_equal(a.image, b.image) for a, b in zip(scenes, again))
+
+
+def test_statistics():
+    # By hand: mean 2, standard deviation 1, t of 2 degrees of freedom 4.3027.
+    found = estimate([1.0, 2.0, 3.0])
+    assert found.mean == 2.0
+    assert found.half == pytest.approx(4.30265 / np.sqrt(3), rel=1e-5)
+    assert not found.excludes_zero
+    compared = compare([1.1, 2.2, 3.3], [1.0, 2.0, 3.0])
+    assert compared.difference.mean == pytest.approx(0.2)
+    assert (compared.wins, compared.seeds) == (3, 3)
+    # t = 0.2 / (0.1 / sqrt(3)) = 3.4641 with 2 degrees of freedom.
+    assert compared.p == pytest.approx(0.0742, abs=1e-4)
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+
+
+def test_movement_is_relative_and_by_stage():
+    before = {
+        "backbone.stem.w": np.array([3.0, 4.0]),
+        "backbone.stages.0.a.w": np.array([1.0]),
+        "backbone.stages.0.b.w": np.array([0.0]),
+        "backbone.stages.1.a.w": np.array([2.0]),
+    }
+    after = {**before, "backbone.stages.0.b.w": np.array([0.5])}
+    after["backbone.stem.w"] = np.array([3.0, 5.0])
+    assert outcome.moved(before, after) == {
+        "backbone.stem": 0.2,
+        "backbone.stages.0": 0.5,
+        "backbone.stages.1": 0.0,
+    }
+
+
+def test_an_arm_is_compared_over_the_seeds_that_plain_fine_tuning_has_too():
+    def line(arm, seed, metric):
+        about = {"task": "digits", "model": "gfl", "steps": 600, "key": f"{arm}/{seed}"}
+        return {**about, "arm": arm, "seed": seed, "metric": metric, "resets": [], "losses": {}}
+
+    lines = [line("plain", seed, 0.5 + seed / 100) for seed in range(3)]
+    lines += [line("rifle-1", seed, 0.6 + seed / 50) for seed in range(4)]
+    rows = arms_table(Results(lines), ("digits", "gfl", 600), ["plain", "rifle-1", "rifle-2"])
+    assert rows[0].startswith("| arm | mAP |")
+    assert rows[2].startswith("| plain | 0.510 ± 0.025 |")
+    assert rows[3].startswith("| rifle-1 | 0.630 ± ")
+    assert "**+0.110 ± 0.025**" in rows[3]
+    assert rows[3].endswith("| 3 of 3 |")
+    assert len(rows) == 4
+
+
+def test_disturbed_labels_can_be_named_in_a_detector_s_config():
+    from ppdet.data.reader import Compose
+
+    from benchmarks.transfer import det_parts
+
+    (operator,) = Compose([{"DisturbLabels": {"rate": 0.1, "num_classes": 5}}]).transforms_cls
+    assert type(operator) is det_parts.DisturbLabels
