@@ -34,6 +34,7 @@ def main():
                 "translate: the GPU tests cannot run with it. It takes paddle 3 from Paddle's own "
                 f"index ({PADDLES_SITE}) with the toolkits' development branches; see docs/gpu.md"
             )
+        # https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html
         if int(driver.split(".")[0]) < 450:
             return f"the driver is {driver}: CUDA 11.8 needs 450.80.02 or later"
     return None

@@ -19,6 +19,7 @@ import numpy as np
 import paddle
 
 from benchmarks.zoo.models import architecture
+from rifle_ext import fresh
 from rifle_ext.config import parse_block
 from rifle_ext.plan import Plan, Request
 from rifle_ext.training_options import toolkits
@@ -34,22 +35,25 @@ def main(toolkit: str, config: str) -> Dict[str, Any]:
     request = Request(config, synthetic=True)
     with set_up(request) as (_, run):
         plan = Plan(block, run)
+        tensors = plan.selection.tensors
+        built = fresh.from_rebuild(run.rebuild, tensors, 0, 1).initializers is None
         drawn = [_arrays(plan.draw(index)) for index in range(1, DRAWS + 1)]
         name = architecture(run.model)
-    built: List[Dict[str, np.ndarray]] = []
+    constructed: List[Dict[str, np.ndarray]] = []
     for seed in range(DRAWS):
         paddle.seed(seed)
         np.random.seed(seed)
         random.seed(seed)
         with set_up(request) as (_, run):
             named = {**dict(run.model.named_buffers()), **dict(run.model.named_parameters())}
-            built.append(_arrays({tensor: named[tensor] for tensor in drawn[0]}))
-    compared = {tensor: compare(drawn, built, tensor) for tensor in drawn[0]}
+            constructed.append(_arrays({tensor: named[tensor] for tensor in drawn[0]}))
+    compared = {tensor: compare(drawn, constructed, tensor) for tensor in drawn[0]}
     wrong = {tensor: found for tensor, found in compared.items() if not found["ok"]}
     return {
         "ok": not wrong,
         "architecture": name,
         "verdict": f"{len(wrong)} tensors differ" if wrong else "same",
+        "needs_builds": built,
         "tensors": len(compared),
         "constant": sum(found["random"] == 0 for found in compared.values()),
         "worst_mean": max(found["mean_errors"] for found in compared.values()),
