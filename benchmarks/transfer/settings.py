@@ -105,7 +105,10 @@ class Run:
 
 
 def experiments(seeds: int) -> List[Run]:
-    """All the fine-tunings, those of one seed after the other: any beginning is balanced."""
+    """All the fine-tunings, those of one seed after the other: any beginning is balanced.
+
+    The longest ones come last.
+    """
     wanted = [("digits", "pp_liteseg", STEPS, arm) for arm in COMPARED]
     wanted += [("digits", "gfl", STEPS, arm) for arm in COMPARED]
     wanted += [("digits", "ppyoloe", STEPS, arm) for arm in ZERO]
@@ -116,7 +119,8 @@ def experiments(seeds: int) -> List[Run]:
     wanted += [("digits", "pp_liteseg", steps, arm) for steps in PLACED for arm in places]
     wanted += [("fashion", "pp_liteseg", STEPS, arm) for arm in counts]
     wanted = list(dict.fromkeys(wanted))
-    return [Run(*run, seed) for seed in range(seeds) for run in wanted if available(run[0])]
+    runs = [Run(*run, seed) for seed in range(seeds) for run in wanted if available(run[0])]
+    return sorted(runs, key=lambda run: run.steps == max(LENGTHS))
 
 
 def source_config(task: str, model: str, scenes: Path, save_to: Path) -> Dict[str, Any]:
