@@ -49,15 +49,14 @@ def main() -> None:
     missing = [run for run in wanted if run.key not in done]
     print(f"{len(wanted)} fine-tunings, {len(wanted) - len(missing)} of them done", flush=True)
     work = chosen.work.resolve()
-    sources = list(dict.fromkeys((run.task, run.model) for run in missing))
+    sources = list(dict.fromkeys(run.source for run in missing))
     for task in dict.fromkeys(task for task, _ in sources):
         data.write(work / "data", task)
     with ThreadPoolExecutor(chosen.jobs) as pool:
         found = pool.map(lambda s: pretrain(s[0], s[1], work, chosen), sources)
         pretrained = dict(zip(sources, found))
         futures = [
-            pool.submit(fine_tune, run, pretrained[run.task, run.model], work, chosen)
-            for run in missing
+            pool.submit(fine_tune, run, pretrained[run.source], work, chosen) for run in missing
         ]
         for number, future in enumerate(as_completed(futures), start=1):
             print(f"{number}/{len(futures)} {future.result()}", flush=True)

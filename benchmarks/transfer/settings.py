@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Tuple
 
 from benchmarks.transfer.data import available
 
 CONFIGS = Path(__file__).parent / "configs"
-TOOLKITS = {"pp_liteseg": "seg", "gfl": "det", "ppyoloe": "det"}
+TOOLKITS = {"pp_liteseg": "seg", "pp_liteseg_sgd": "seg", "gfl": "det", "ppyoloe": "det"}
+SOURCES = {"pp_liteseg_sgd": "pp_liteseg"}
+"""Whose pre-training a model begins with, if not its own."""
 METRICS = {"seg": "mIoU", "det": "mAP"}
 
 SHOTS_BATCH, SOURCE_BATCH = 4, 8
@@ -18,12 +20,13 @@ STEPS_PER_EPOCH = 6
 
 SOURCE_STEPS = {"pp_liteseg": 3000, "gfl": 2500, "ppyoloe": 2500}
 SOURCE_RATE = {"pp_liteseg": 0.004, "gfl": 0.002, "ppyoloe": 0.002}
-TARGET_RATE = {"pp_liteseg": 0.001, "gfl": 0.004, "ppyoloe": 0.002}
-"""Peak learning rates of AdamW."""
+TARGET_RATE = {"pp_liteseg": 0.001, "pp_liteseg_sgd": 0.003, "gfl": 0.004, "ppyoloe": 0.002}
+"""Peak learning rates, of AdamW but for the one with SGD."""
 
 STEPS = 600
 """Length of the trainings that compare the arms."""
 
+SGD_STEPS, SGD_ARMS = 1200, ("plain", "rifle-1", "rifle-3")
 LENGTHS, PLACED = (300, 600, 1200, 2400), (600, 1200)
 """Lengths at which the number of resets is varied, and the place of the first one."""
 
@@ -99,6 +102,11 @@ class Run:
     seed: int
 
     @property
+    def source(self) -> Tuple[str, str]:
+        """Task and model of the pre-training it begins with."""
+        return self.task, SOURCES.get(self.model, self.model)
+
+    @property
     def key(self) -> str:
         """The run in one word."""
         return "/".join(str(value) for value in asdict(self).values())
@@ -118,6 +126,7 @@ def experiments(seeds: int) -> List[Run]:
         wanted += [("digits", "pp_liteseg", steps, arm) for arm in counts]
     wanted += [("digits", "pp_liteseg", steps, arm) for steps in PLACED for arm in places]
     wanted += [("fashion", "pp_liteseg", STEPS, arm) for arm in counts]
+    wanted += [("digits", "pp_liteseg_sgd", SGD_STEPS, arm) for arm in SGD_ARMS]
     wanted = list(dict.fromkeys(wanted))
     runs = [Run(*run, seed) for seed in range(seeds) for run in wanted if available(run[0])]
     return sorted(runs, key=lambda run: run.steps == max(LENGTHS))
