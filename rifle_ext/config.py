@@ -48,15 +48,21 @@ class RifleConfig(BaseModel):
     re_init_epoch: Optional[StrictInt] = Field(
         None,
         ge=1,
-        description="Reset every so many epochs. Without an interval the training is cut into "
-        "max_re_num + 1 equal periods.",
+        description="Reset every so many epochs. With max_re_num and no interval the training is "
+        "cut into max_re_num + 1 equal periods.",
     )
     re_init_iter: Optional[StrictInt] = Field(
         None,
         ge=1,
         description="Reset every so many iterations (optimizer steps); instead of re_init_epoch.",
     )
-    max_re_num: StrictInt = Field(3, ge=1, le=1000, description="How many resets at most.")
+    max_re_num: Optional[StrictInt] = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="How many resets at most. Default: with an interval 3; without one 1 to 3, as "
+        "many as the training has time for, and early enough to be recovered from.",
+    )
     keep_last: Optional[StrictInt] = Field(
         None,
         ge=0,

@@ -6,12 +6,12 @@ step; that factor is set here so that the product is the wanted rate.
 
 from __future__ import annotations
 
-import copy
-from typing import Iterable, Tuple, Union
+from typing import Iterable
 
 from paddle import Tensor
 from paddle.optimizer import Optimizer
-from paddle.optimizer.lr import LRScheduler, ReduceOnPlateau
+
+from rifle_ext.learning_rates import peak
 
 _FACTOR = "learning_rate"
 
@@ -51,28 +51,3 @@ class HeadLearningRate:
         """Give the parameters their own factors back."""
         for attributes, own in self._own:
             attributes[_FACTOR] = own
-
-
-def peak(rate: Union[float, LRScheduler], total_steps: int) -> Tuple[float, int]:
-    """The highest learning rate of a training, and after how many steps it is first reached.
-
-    Parameters
-    ----------
-    rate
-        What the optimizer has: a number, or a scheduler, of which a copy is run through the whole
-        training. One that waits for metrics counts as constant.
-    total_steps
-        Length of the training in optimizer steps.
-    """
-    if not isinstance(rate, LRScheduler):
-        return float(rate), 0
-    if isinstance(rate, ReduceOnPlateau):
-        return float(rate.base_lr), 0
-    scheduler = copy.deepcopy(rate)
-    scheduler.last_lr = scheduler.base_lr
-    highest, reached = float("-inf"), 0
-    for step in range(total_steps):
-        scheduler.step(epoch=step)
-        if scheduler.last_lr > highest:
-            highest, reached = float(scheduler.last_lr), step
-    return highest, reached

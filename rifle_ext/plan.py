@@ -11,7 +11,8 @@ from rifle_ext import fresh
 from rifle_ext.config import RifleConfig
 from rifle_ext.errors import RifleError
 from rifle_ext.hooks import TrainingRun
-from rifle_ext.schedule import Schedule, make_schedule
+from rifle_ext.learning_rates import full_rate_steps_left
+from rifle_ext.schedule import ENOUGH, Schedule, make_schedule
 from rifle_ext.selection import Selection, select
 
 
@@ -80,7 +81,10 @@ class Plan:
                 "rifle.weight_initializer: original cannot go on after a resume here: the trainer "
                 "has loaded the checkpoint over the values the training started with"
             )
-        self.schedule: Schedule = make_schedule(block, run.total_steps, run.steps_per_epoch)
+        self._left = full_rate_steps_left(run.optimizer._learning_rate, run.total_steps)
+        self.schedule: Schedule = make_schedule(
+            block, run.total_steps, run.steps_per_epoch, self._left
+        )
         self.selection: Selection = select(run.model, block.layers, run.forward, run.gives_losses)
         self._original: Dict[str, Tensor] = {}
         if block.weight_initializer == "original":
@@ -113,6 +117,7 @@ class Plan:
         found = []
         if not self.schedule.resets:
             found.append("nothing will be reset in this training")
+        found += self._hasty()
         zero = [d.name for d in self.drawn if d.constant == 0 and len(d.shape) >= 2]
         if zero and self.block.weight_initializer != "original":
             found.append(
@@ -121,6 +126,22 @@ class Plan:
                 "or layers: head, avoids that"
             )
         return found
+
+    def _hasty(self) -> List[str]:
+        """What to say if a reset is followed by too little learning."""
+        steps = [reset.step for reset in self.schedule.resets]
+        ends = [*steps[1:], self.schedule.total_steps]
+        after = [self._left(step) - self._left(end) for step, end in zip(steps, ends)]
+        short = [(step, time) for step, time in zip(steps, after) if time < ENOUGH]
+        if not short:
+            return []
+        step, least = min(short, key=lambda item: item[1])
+        which = f"{len(short)} of {len(steps)} resets leave" if steps[1:] else "the reset leaves"
+        return [
+            f"{which} too little time: after iteration {step} comes what {least:.0f} iterations "
+            f"at the peak learning rate would be, and a fresh head needs about {ENOUGH}; train "
+            "longer, reset earlier or less often"
+        ]
 
     def record(self) -> Dict[str, Any]:
         """The plan as JSON-ready data; docs/block.md lists the keys."""

@@ -16,6 +16,7 @@ from rifle_ext.errors import RifleError
 from rifle_ext.outputs import own_parameters
 from rifle_ext.ranks import refuse_parts
 from rifle_ext.reset import check_optimizer, digest, reinitialize
+from rifle_ext.schedule import MOST
 
 InitializerLike = Union[None, str, Mapping[str, Any], Initializer]
 """An initializer: None for what the constructor draws, a name, a mapping, or Paddle's object."""
@@ -142,7 +143,7 @@ class RIFLE:
         index, rest = divmod(current_epoch, self.block.re_init_epoch or 1)
         repeated = current_epoch == self._last_epoch
         self._last_epoch = current_epoch
-        if rest or not 1 <= index <= self.block.max_re_num or repeated:
+        if rest or not 1 <= index <= (self.block.max_re_num or MOST) or repeated:
             return None
         if self.epochs is not None and self.epochs - current_epoch < (
             self.block.re_init_epoch or 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, List, Tuple
+from typing import TYPE_CHECKING, Callable, List, Optional, Tuple
 
 from rifle_ext.errors import RifleError
 
@@ -65,11 +65,28 @@ class Schedule:
         return start, min([s for s in starts if s > step] + [self.total_steps])
 
 
-def make_schedule(block: RifleConfig, total_steps: int, steps_per_epoch: int) -> Schedule:
+ENOUGH = 200
+"""Steps at the peak learning rate in which a fresh head is learned and a reset is made good.
+
+In the trainings of docs/benefit.md, resets that left less cost accuracy, the more the less they
+left: whatever the number of resets, their place and the length of the training.
+"""
+
+MOST = 3
+"""Resets at most, if the block names no number: the paper's."""
+
+
+def make_schedule(
+    block: RifleConfig,
+    total_steps: int,
+    steps_per_epoch: int,
+    left: Optional[Callable[[int], float]] = None,
+) -> Schedule:
     """Work out which resets a training of this length gets.
 
-    Without an interval in the block the training is cut into `max_re_num + 1` equal periods, as in
-    the paper (section 3.2) and its code (``num_epochs // num_periods``).
+    With `max_re_num` and no interval in the block, the training is cut into ``max_re_num + 1``
+    equal periods, as in the paper (section 3.2) and its code (``num_epochs // num_periods``). With
+    neither, number and place follow what was measured: see `measured_steps`.
 
     Parameters
     ----------
@@ -79,6 +96,9 @@ def make_schedule(block: RifleConfig, total_steps: int, steps_per_epoch: int) ->
         Optimizer steps of the whole training, those before a resume included.
     steps_per_epoch
         Optimizer steps of one pass over the data.
+    left
+        How much learning is left after a step, in steps at the peak learning rate, as from
+        `rifle_ext.learning_rates.full_rate_steps_left`; by default that of a constant rate.
 
     Raises
     ------
@@ -92,14 +112,38 @@ def make_schedule(block: RifleConfig, total_steps: int, steps_per_epoch: int) ->
         )
     unit = steps_per_epoch if block.re_init_epoch else 1
     interval = block.re_init_epoch or block.re_init_iter
-    count = block.max_re_num
+    count = block.max_re_num or MOST
+    least = interval or total_steps // (count + 1)
     if interval:
         steps = [i * interval * unit for i in range(1, count + 1)]
-    else:
+    elif block.max_re_num:
         periods = min(count + 1, total_steps)  # of at least one step each
         steps = [i * total_steps // periods for i in range(1, count + 1)]
-    least = (interval or total_steps // (count + 1)) if block.keep_last is None else block.keep_last
+    else:
+        steps, least = measured_steps(total_steps, left or (lambda step: total_steps - step)), 0
+    least = least if block.keep_last is None else block.keep_last
     return _sort_out(steps, total_steps, steps_per_epoch, keep=least * unit)
+
+
+def measured_steps(total_steps: int, left: Callable[[int], float]) -> List[int]:
+    """When to reset if the block leaves it open.
+
+    As often as each period can have `ENOUGH` steps at the peak rate, but at least once and at most
+    `MOST` times. The periods are equal, as in the paper, unless the last reset would leave less
+    than `ENOUGH`: then all come earlier, in proportion. A training too short for that gets one
+    reset, with half of its learning left.
+
+    Parameters
+    ----------
+    total_steps, left
+        As for `make_schedule`.
+    """
+    whole = left(0)
+    number = min(max(1, int(whole / ENOUGH) - 1), MOST)
+    room = min(float(ENOUGH), whole / 2)
+    latest = next((s for s in range(total_steps - 1, 0, -1) if left(s) >= room), 1)
+    last = min(latest, number * total_steps // (number + 1))
+    return [max(1, i * last // number) for i in range(1, number + 1)]
 
 
 def _sort_out(steps: List[int], total_steps: int, steps_per_epoch: int, keep: int) -> Schedule:
