@@ -30,6 +30,9 @@ SGD_STEPS, SGD_ARMS = 1200, ("plain", "rifle-1", "rifle-3")
 LENGTHS, PLACED = (300, 600, 1200, 2400), (600, 1200)
 """Lengths at which the number of resets is varied, and the place of the first one."""
 
+SWEPT = 3
+"""Seeds of these sweeps, of the one with SGD, and of the second task."""
+
 Change = Callable[[int], Dict[str, Any]]
 
 
@@ -50,6 +53,7 @@ def _trick(name: str, **options: Any) -> Change:
 
 ARMS: Dict[str, Change] = {
     "plain": lambda steps: {},
+    "rifle": _rifle(),
     "rifle-1": _rifle(max_re_num=1),
     "rifle-2": _rifle(max_re_num=2),
     "rifle-3": _rifle(max_re_num=3),
@@ -70,11 +74,14 @@ ARMS: Dict[str, Change] = {
     "rifle-1-normal": _rifle(max_re_num=1, weight_initializer={"type": "Normal", "std": 0.01}),
     "rifle-3-normal": _rifle(max_re_num=3, weight_initializer={"type": "Normal", "std": 0.01}),
 }
-"""What each arm adds to the config of a training of so many steps."""
+"""What each arm adds to the config of a training of so many steps; `rifle`: all defaults."""
 
-COMPARED = list(ARMS)[:12]
-ZERO = ("plain", "rifle-1", "rifle-1-normal", "rifle-3", "rifle-3-normal")
+COMPARED = list(ARMS)[:13]
+ZERO = ("plain", "rifle", "rifle-1", "rifle-1-normal", "rifle-3", "rifle-3-normal")
 """The arms of every comparison, and of the detector whose head starts at zero."""
+
+COUNTS = ("plain", "rifle", "rifle-1", "rifle-2", "rifle-3")
+PLACES = ("rifle-1-at-10%", "rifle-1-at-25%", "rifle-1-at-75%", "rifle-3-by-38%")
 
 
 @dataclass(frozen=True)
@@ -113,22 +120,26 @@ class Run:
 
 
 def experiments(seeds: int) -> List[Run]:
-    """All the fine-tunings, those of one seed after the other: any beginning is balanced.
+    """All the fine-tunings, those of one seed after the other; the longest ones come last.
 
-    The longest ones come last.
+    Parameters
+    ----------
+    seeds
+        How many seeds the arms are compared over; the sweeps take `SWEPT` of them.
     """
-    wanted = [("digits", "pp_liteseg", STEPS, arm) for arm in COMPARED]
-    wanted += [("digits", "gfl", STEPS, arm) for arm in COMPARED]
-    wanted += [("digits", "ppyoloe", STEPS, arm) for arm in ZERO]
-    counts = ("plain", "rifle-1", "rifle-2", "rifle-3")
-    places = ("rifle-1-at-10%", "rifle-1-at-25%", "rifle-1-at-75%", "rifle-3-by-38%")
-    for steps in LENGTHS:
-        wanted += [("digits", "pp_liteseg", steps, arm) for arm in counts]
-    wanted += [("digits", "pp_liteseg", steps, arm) for steps in PLACED for arm in places]
-    wanted += [("fashion", "pp_liteseg", STEPS, arm) for arm in counts]
-    wanted += [("digits", "pp_liteseg_sgd", SGD_STEPS, arm) for arm in SGD_ARMS]
-    wanted = list(dict.fromkeys(wanted))
-    runs = [Run(*run, seed) for seed in range(seeds) for run in wanted if available(run[0])]
+    main = [("digits", "pp_liteseg", STEPS, arm) for arm in COMPARED]
+    main += [("digits", "gfl", STEPS, arm) for arm in COMPARED]
+    main += [("digits", "ppyoloe", STEPS, arm) for arm in ZERO]
+    swept = [("digits", "pp_liteseg", steps, arm) for steps in LENGTHS for arm in COUNTS]
+    swept += [("digits", "pp_liteseg", steps, arm) for steps in PLACED for arm in PLACES]
+    swept += [("digits", "pp_liteseg_sgd", SGD_STEPS, arm) for arm in SGD_ARMS]
+    swept += [("fashion", "pp_liteseg", STEPS, arm) for arm in COUNTS]
+    runs = [
+        Run(*run, seed)
+        for seed in range(seeds)
+        for run in dict.fromkeys([*main, *swept] if seed < SWEPT else main)
+        if available(run[0])
+    ]
     return sorted(runs, key=lambda run: run.steps == max(LENGTHS))
 
 
