@@ -53,11 +53,12 @@ def full_rate_steps_left(rate: Rate, total_steps: int) -> Callable[[int], float]
     if highest <= 0:
         return lambda step: 0.0
     shares = [value / highest for value in values]
-    done = [0.0, *accumulate(s * (b - a) for s, a, b in zip(shares, bounds, bounds[1:]))]
+    parts = [share * (end - start) for share, start, end in zip(shares, bounds, bounds[1:])]
+    after = [0.0, *accumulate(reversed(parts))][::-1]  # from each of the bounds to the end
 
     def left(step: int) -> float:
         index = min(bisect.bisect_right(bounds, step), len(shares)) - 1
-        return done[-1] - done[index] - shares[index] * (step - bounds[index])
+        return after[index + 1] + shares[index] * (bounds[index + 1] - step)
 
     return left
 

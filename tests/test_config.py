@@ -22,7 +22,7 @@ def test_defaults_are_those_of_the_design():
         "layers": "auto",
         "re_init_epoch": None,
         "re_init_iter": None,
-        "max_re_num": 3,
+        "max_re_num": None,
         "keep_last": None,
         "weight_initializer": None,
         "bias_initializer": None,

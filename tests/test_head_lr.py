@@ -5,7 +5,8 @@ import paddle
 import pytest
 from paddle.optimizer import lr
 
-from rifle_ext.head_lr import HeadLearningRate, peak
+from rifle_ext.head_lr import HeadLearningRate
+from rifle_ext.learning_rates import peak
 
 STEPS = 40
 SCHEDULERS = {

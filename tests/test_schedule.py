@@ -10,17 +10,65 @@ from hypothesis import strategies as st
 
 from rifle_ext.config import parse_block
 from rifle_ext.errors import RifleError
-from rifle_ext.schedule import cosine, make_schedule
+from rifle_ext.schedule import ENOUGH, MOST, cosine, make_schedule, measured_steps
 
 
 def steps(total, per_epoch=10, **block):
     return [reset.step for reset in make_schedule(parse_block(block), total, per_epoch).resets]
 
 
-def test_equal_periods_over_the_whole_training_by_default():
-    assert steps(400) == [100, 200, 300]
+def test_equal_periods_over_the_whole_training_with_a_number_alone():
+    assert steps(400, max_re_num=3) == [100, 200, 300]
     assert steps(400, max_re_num=1) == [200]
     assert steps(10, max_re_num=2) == [3, 6]
+
+
+def falling(total):
+    """Steps at the peak rate left, where the rate falls linearly to 0."""
+    return lambda step: (total - step) ** 2 / (2 * total)
+
+
+def test_default_of_a_long_training_is_the_papers():
+    assert steps(40_000) == [10_000, 20_000, 30_000]
+    assert measured_steps(40_000, falling(40_000)) == [10_000, 20_000, 30_000]
+
+
+def test_by_default_resets_come_early_enough():
+    # 1200 steps at a falling rate are worth 600: two periods of 200 beside the last one.
+    total, left = 1200, falling(1200)
+    done = measured_steps(total, left)
+    assert done == [253, 507]
+    assert left(done[-1]) >= ENOUGH > left(done[-1] + 2)
+    assert measured_steps(2400, falling(2400)) == [473, 946, 1420]
+
+
+def test_a_short_training_gets_one_reset_with_half_of_its_learning_left():
+    assert steps(300) == [150]
+    assert measured_steps(300, falling(300)) == [87]
+    assert falling(300)(87) >= falling(300)(0) / 2 > falling(300)(88)
+    assert steps(2) == [1]
+
+
+def test_rates_count_only_where_the_block_leaves_it_open():
+    for block in ({"max_re_num": 2}, {"re_init_iter": 30}, {"re_init_epoch": 3}):
+        given = parse_block(block)
+        assert make_schedule(given, 300, 10, falling(300)) == make_schedule(given, 300, 10)
+
+
+@given(total=st.integers(1, 20_000), power=st.floats(0, 4))
+def test_properties_of_the_default(total, power):
+    def left(step):
+        return total / (power + 1) * (1 - step / total) ** (power + 1)
+
+    plan = make_schedule(parse_block({}), total, 10, left)
+    done = [reset.step for reset in plan.resets]
+    assert done == sorted(set(done))
+    assert all(0 < step < total for step in done)
+    if total > 1:
+        assert 1 <= len(done) <= MOST
+        assert done[-1] <= len(done) * total // (len(done) + 1) or done == [1]
+        if total > 50:
+            assert left(done[-1]) >= min(ENOUGH, left(0) / 2)
 
 
 def test_epochs_and_iterations():
@@ -57,7 +105,7 @@ def test_no_reset_at_the_very_end():
 
 
 def test_a_training_shorter_than_its_periods():
-    plan = make_schedule(parse_block({}), 2, 1)
+    plan = make_schedule(parse_block({"max_re_num": 3}), 2, 1)
     assert [reset.step for reset in plan.resets] == [1]
     assert plan.resets[0].index == 1
     assert [s.why for s in plan.skipped] == ["the training ends at iteration 2"] * 2
