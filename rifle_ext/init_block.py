@@ -9,11 +9,14 @@ from typing import Any, Iterable, List, Mapping
 
 from rifle_ext.config import BLOCK_KEY, RifleConfig
 from rifle_ext.errors import RifleError
-from rifle_ext.schedule import Reset, make_schedule
+from rifle_ext.schedule import MOST, Reset, make_schedule
 from rifle_ext.training_options import add_options, check_options, training
 
-PROPOSED = RifleConfig.model_validate({"max_re_num": 1})
-"""One reset, half-way: short trainings do not recover from more."""
+PROPOSED = RifleConfig.model_validate({})
+"""All defaults: as many resets as the training has time for, early enough to be recovered from."""
+
+PAPERS = RifleConfig.model_validate({"max_re_num": MOST})
+"""The paper's equal periods."""
 
 WIDTH = 100
 """Columns of the text, as far as names allow."""
@@ -77,34 +80,27 @@ def block_text(plan_record: Mapping[str, Any], config_name: str, has_block: bool
         )
     for warning in plan_record["warnings"]:
         lines += _comment(f"Warning: {warning}.")
-    lines += [f"{BLOCK_KEY}:", *_resets(plan_record)]
-    for key in RifleConfig.model_fields:
-        if key != "max_re_num":
-            lines += ["", *_other_key(key, plan_record)]
+    lines += [f"{BLOCK_KEY}:"]
+    for number, key in enumerate(RifleConfig.model_fields):
+        lines += [""] if number else []
+        lines += _key(key, plan_record)
     return "\n".join(lines) + "\n"
 
 
-def _resets(record: Mapping[str, Any]) -> List[str]:
-    """The one key that is given, and when that resets."""
-    papers = RifleConfig.model_validate({})
-    schedule = make_schedule(papers, record["total_steps"], record["steps_per_epoch"])
-    one = _moments(Reset(**reset) for reset in record["resets"])
-    three = _moments(schedule.resets)
-    said = [
-        _description("max_re_num"),
-        f"{PROPOSED.max_re_num}, the safe choice: a reset {one}.",
-        f"{papers.max_re_num}, as in the paper: a reset {three}. Short trainings do not recover "
-        "from so many.",
-    ]
-    comments = [line for sentence in said for line in _comment(sentence, "  ")]
-    return [*comments, f"  max_re_num: {PROPOSED.max_re_num}"]
-
-
-def _other_key(key: str, record: Mapping[str, Any]) -> List[str]:
+def _key(key: str, record: Mapping[str, Any]) -> List[str]:
     """What a key means, and the key with its default, all as comments."""
     lines = _comment(_description(key), "  ")
     value = getattr(PROPOSED, key)
-    if key == "layers":
+    if key == "max_re_num":
+        papers = make_schedule(PAPERS, record["total_steps"], record["steps_per_epoch"])
+        default = _moments(Reset(**reset) for reset in record["resets"])
+        lines += _comment(f"null, the default: here a reset {default}.", "  ")
+        lines += _comment(
+            f"{MOST}, as in the paper: a reset {_moments(papers.resets)}. Short trainings do not "
+            "recover from so many.",
+            "  ",
+        )
+    elif key == "layers":
         lines += _comment("'auto' resets here:", "  ")
         for layer in record["layers"]:
             lines.append(f"  #   {layer['name'] or '(the model itself)'} ({layer['type']})")

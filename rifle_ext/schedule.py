@@ -129,9 +129,9 @@ def measured_steps(total_steps: int, left: Callable[[int], float]) -> List[int]:
     """When to reset if the block leaves it open.
 
     As often as each period can have `ENOUGH` steps at the peak rate, but at least once and at most
-    `MOST` times. The periods are equal, as in the paper, unless the last reset would leave less
-    than `ENOUGH`: then all come earlier, in proportion. A training too short for that gets one
-    reset, with half of its learning left.
+    `MOST` times. The periods are of equal length, as in the paper, if each that follows a reset has
+    that much; otherwise they are equal shares of the learning, so that resets come earlier where
+    the learning rate falls.
 
     Parameters
     ----------
@@ -140,10 +140,22 @@ def measured_steps(total_steps: int, left: Callable[[int], float]) -> List[int]:
     """
     whole = left(0)
     number = min(max(1, int(whole / ENOUGH) - 1), MOST)
-    room = min(float(ENOUGH), whole / 2)
-    latest = next((s for s in range(total_steps - 1, 0, -1) if left(s) >= room), 1)
-    last = min(latest, number * total_steps // (number + 1))
-    return [max(1, i * last // number) for i in range(1, number + 1)]
+    equal = [i * total_steps // (number + 1) for i in range(1, number + 2)]
+    if all(left(start) - left(end) >= ENOUGH for start, end in zip(equal, equal[1:])):
+        return equal[:-1]
+    return [
+        _last_with(left, whole * (number + 1 - i) / (number + 1), total_steps)
+        for i in range(1, number + 1)
+    ]
+
+
+def _last_with(left: Callable[[int], float], amount: float, total_steps: int) -> int:
+    """The last step, from 1, that leaves at least `amount`."""
+    low, high = 1, max(1, total_steps - 1)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if left(middle) >= amount else (low, middle - 1)
+    return low
 
 
 def _sort_out(steps: List[int], total_steps: int, steps_per_epoch: int, keep: int) -> Schedule:

@@ -37,9 +37,10 @@ def test_by_default_resets_come_early_enough():
     # 1200 steps at a falling rate are worth 600: two periods of 200 beside the last one.
     total, left = 1200, falling(1200)
     done = measured_steps(total, left)
-    assert done == [253, 507]
-    assert left(done[-1]) >= ENOUGH > left(done[-1] + 2)
-    assert measured_steps(2400, falling(2400)) == [473, 946, 1420]
+    assert done == [220, 507]
+    assert left(done[0]) >= 2 * ENOUGH > left(done[0] + 1)
+    assert left(done[1]) >= ENOUGH > left(done[1] + 1)
+    assert measured_steps(2400, falling(2400)) == [321, 702, 1200]
 
 
 def test_a_short_training_gets_one_reset_with_half_of_its_learning_left():
@@ -66,9 +67,10 @@ def test_properties_of_the_default(total, power):
     assert all(0 < step < total for step in done)
     if total > 1:
         assert 1 <= len(done) <= MOST
-        assert done[-1] <= len(done) * total // (len(done) + 1) or done == [1]
-        if total > 50:
-            assert left(done[-1]) >= min(ENOUGH, left(0) / 2)
+        ends = [*done[1:], total]
+        periods = [left(start) - left(end) for start, end in zip(done, ends)]
+        step = left(0) - left(1)  # places are whole steps
+        assert min(periods) >= min(ENOUGH, left(0) / 2) - step
 
 
 def test_epochs_and_iterations():
