@@ -117,13 +117,13 @@ def test_number_and_place_follow_the_learning_rate_of_the_config(seg, capsys):
         return [reset["step"] for reset in found["resets"]], found["warnings"]
 
     # 4000 / (power + 1) steps at the peak rate in all, 200 of them after the last reset.
-    for power, number in ((0, 3), (1, 3), (4, 3), (6, 1)):
+    for power, number in ((0.01, 3), (1, 3), (4, 3), (6, 1)):
         steps, warnings = planned(power)
         shares = [1 - i / (number + 1) for i in range(1, number + 1)]
         wanted = [4000 * (1 - share ** (1 / (power + 1))) for share in shares]
         assert steps == pytest.approx(wanted, abs=5)
         assert warnings == []
-    assert planned(0, max_re_num=3) == ([1000, 2000, 3000], [])
+    assert planned(0.01, max_re_num=3) == ([1000, 2000, 3000], [])
     steps, warnings = planned(4, max_re_num=3)
     assert steps == [1000, 2000, 3000]
     (said,) = warnings
