@@ -128,7 +128,7 @@ def test_number_and_place_follow_the_learning_rate_of_the_config(seg, capsys):
     assert steps == [1000, 2000, 3000]
     (said,) = warnings
     assert said.startswith(
-        "2 of 3 resets leave too little time: after iteration 3000 comes what 1 "
+        "3 of 3 resets leave too little time: after iteration 3000 comes what 1 "
     )
     steps, warnings = planned(6, re_init_iter=2000, max_re_num=1)
     assert warnings[0].startswith("the reset leaves too little time: after iteration 2000 comes ")

@@ -90,7 +90,7 @@ def test_ready_configs_have_blocks():
     [
         None, True, False, {},
         {"re_init_epoch": 2, "re_init_iter": None}, {"re_init_epoch": None, "re_init_iter": 2},
-        {"head_lr": None}, {"head_lr": "cyclic", "optimizer_state": "keep"},
+        {"max_re_num": None}, {"head_lr": None}, {"head_lr": "cyclic", "optimizer_state": "keep"},
         {"layers": ["head.*"]}, {"weight_initializer": "original"}, {"bias_initializer": None},
         {"weight_initializer": {"type": "Normal", "std": "1e-3"}},  # what YAML 1.1 makes of 1e-3
         {"weight_initializer": {"type": "XavierNormal", "fan_in": None, "fan_out": 3}},
@@ -117,7 +117,7 @@ def test_initializers_by_name_alone_and_as_mappings(name):
         {"layers": "atuo"}, {"layers": []}, {"layers": [1]}, {"layers": [""]}, {"layers": None},
         {"re_init_epoch": 0}, {"re_init_iter": -5}, {"re_init_iter": "5"}, {"re_init_iter": True},
         {"re_init_iter": 2.5}, {"re_init_epoch": 2, "re_init_iter": 2},
-        {"max_re_num": 0}, {"max_re_num": 1001}, {"max_re_num": None},
+        {"max_re_num": 0}, {"max_re_num": 1001}, {"max_re_num": "3"},
         {"keep_last": -1}, {"seed": -1}, {"seed": None},
         {"head_lr": "cylic"}, {"head_lr": False}, {"optimizer_state": "drop"},
         {"optimizer_state": None},

@@ -120,7 +120,7 @@ class Run:
 
 
 def experiments(seeds: int) -> List[Run]:
-    """All the fine-tunings, those of one seed after the other; the longest ones come last.
+    """All the fine-tunings: the comparison of the arms, the sweeps, and last the longest ones.
 
     Parameters
     ----------
@@ -134,12 +134,9 @@ def experiments(seeds: int) -> List[Run]:
     swept += [("digits", "pp_liteseg", steps, arm) for steps in PLACED for arm in PLACES]
     swept += [("digits", "pp_liteseg_sgd", SGD_STEPS, arm) for arm in SGD_ARMS]
     swept += [("fashion", "pp_liteseg", STEPS, arm) for arm in COUNTS]
-    runs = [
-        Run(*run, seed)
-        for seed in range(seeds)
-        for run in dict.fromkeys([*main, *swept] if seed < SWEPT else main)
-        if available(run[0])
-    ]
+    wanted = [(run, seed) for seed in range(seeds) for run in main]
+    wanted += [(run, seed) for seed in range(min(seeds, SWEPT)) for run in swept]
+    runs = [Run(*run, seed) for run, seed in dict.fromkeys(wanted) if available(run[0])]
     return sorted(runs, key=lambda run: run.steps == max(LENGTHS))
 
 
