@@ -20,7 +20,7 @@ from det_hooks.workspace import Snapshot
 from rifle_ext.errors import RifleError
 from rifle_ext.hooks import TrainingRun
 from rifle_ext.isolation import on_cpu
-from rifle_ext.methods import has_block, hooks_for
+from rifle_ext.methods import METHODS, hooks_for
 from rifle_ext.patching import replaced
 from rifle_ext.plan import Request, refuse_download
 
@@ -58,13 +58,15 @@ def set_up(request: Request) -> Iterator[Tuple[Mapping[str, Any], TrainingRun]]:
         merge_config(options)
         merge_config(_ON_CPU_AND_SILENT)
         global_config.pop("wandb", None)
-        if not has_block(global_config):
+        blocks = {key for key in METHODS if key in global_config}
+        if not blocks:
             global_config["rifle"] = None  # all defaults; the adapter notes how the model is built
         hooks_for(global_config, request.config)  # a wrong block is said before data is looked for
         with contextlib.nullcontext() if request.synthetic else _missing_data(request.config):
             create("TrainDataset")().check_or_download_dataset()
         trainer = trainer_class(global_config)(global_config, mode="train")
-        yield trainer.cfg, training_run(trainer, request.config)
+        run = training_run(trainer, request.config)
+        yield {k: v for k, v in trainer.cfg.items() if k not in METHODS or k in blocks}, run
 
 
 def _plain_optimizer(builder: Any, rate: Any, model: Any) -> paddle.optimizer.Optimizer:

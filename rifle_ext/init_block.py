@@ -45,7 +45,7 @@ def run(chosen: argparse.Namespace) -> int:
         from rifle_ext.plan import Plan
 
         record = Plan(PROPOSED, run_).record()
-        has_block = config.get(BLOCK_KEY) is not None  # a set-up may put None where it has none
+        has_block = BLOCK_KEY in config
     name = chosen.config + "".join(f", {option}" for option in chosen.opts)
     name += ", with a made-up data set (--synthetic)" if chosen.synthetic else ""
     print(block_text(record, name, has_block), end="")

@@ -102,7 +102,7 @@ def test_zeros_are_answered_by_an_initializer(det, capsys):
 
 
 @pytest.mark.parametrize("toolkit", ["seg", "det"])
-@pytest.mark.parametrize("block", [False, {"re_init_iter": 2, "layers": "head"}])
+@pytest.mark.parametrize("block", [None, True, False, {"re_init_iter": 2, "layers": "head"}])
 def test_a_block_that_is_there_is_mentioned_and_not_heeded(toolkit, block, request, capsys):
     runs = request.getfixturevalue(toolkit)
     text = proposed(capsys, toolkit, runs.config(), "--synthetic")
