@@ -171,6 +171,8 @@ def target_config(run: Run, scenes: Path, pretrained: Path) -> Dict[str, Any]:
         The file of the weights to start from.
     """
     change = ARMS[run.arm](run.steps)
+    if "rifle" in change:
+        change["rifle"] = {**change["rifle"], "seed": run.seed}  # other fresh heads for each seed
     disturb = change.pop("disturb", None)
     seg = TOOLKITS[run.model] == "seg"
     make = _seg if seg else _det
