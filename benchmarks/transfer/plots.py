@@ -29,8 +29,9 @@ def arms(results: Results) -> Figure:
     figure = Figure(figsize=(9, 4.5), layout="constrained")
     for axis, model in zip(figure.subplots(1, 2, sharey=True), MODELS):
         place = ("digits", model, STEPS)
-        names = [arm for arm in COMPARED[1:] if results.comparison(place, arm)]
-        found = [c.difference for c in (results.comparison(place, arm) for arm in names) if c]
+        compared = {arm: results.comparison(place, arm) for arm in COMPARED[1:]}
+        several = {arm: c.difference for arm, c in compared.items() if c and c.seeds > 1}
+        names, found = list(several), list(several.values())
         rows = range(len(names))
         middle, half = [e.mean for e in found], [e.half for e in found]
         axis.errorbar(middle, rows, xerr=half, fmt="o", capsize=3)

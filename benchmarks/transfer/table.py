@@ -12,9 +12,12 @@ from benchmarks.transfer import plots
 from benchmarks.transfer.settings import (
     ARMS,
     COMPARED,
+    COUNTS,
     LENGTHS,
     METRICS,
     PLACED,
+    SGD_ARMS,
+    SGD_STEPS,
     STEPS,
     TOOLKITS,
     ZERO,
@@ -96,13 +99,15 @@ def page(results: Results) -> List[str]:
     if results.runs(place, "plain"):
         arms = [arm for arm in ARMS if results.runs(place, arm)]
         lines += ["", f"### Fashion-MNIST: {_title(place)}", "", *arms_table(results, place, arms)]
+    place = ("digits", "pp_liteseg_sgd", SGD_STEPS)
+    lines += ["", f"### Momentum SGD: {_title(place)}", "", *arms_table(results, place, SGD_ARMS)]
     place = ("digits", "ppyoloe", STEPS)
     lines += ["", f"### A head of zeros: {_title(place)}", "", *arms_table(results, place, ZERO)]
     lines += ["", "### Number of resets and length", "", *lengths_table(results)]
     lines += ["", "### Place of the first reset", "", *places_table(results)]
     lines += ["", "### Recovery", "", *recovery_table(results)]
-    for model in ("pp_liteseg", "gfl"):
-        place = ("digits", model, STEPS)
+    for model, steps in (("pp_liteseg", STEPS), ("gfl", STEPS), ("pp_liteseg_sgd", SGD_STEPS)):
+        place = ("digits", model, steps)
         lines += ["", f"### Movement of the backbone: {_title(place)}", ""]
         lines += movement_table(results, place)
     return lines
@@ -147,11 +152,14 @@ def _signed(c: Optional[Comparison]) -> str:
 
 def lengths_table(results: Results) -> List[str]:
     """What so many resets make of so long a training."""
-    lines = ["| iterations | plain | 1 reset | 2 resets | 3 resets |", "|---" * 5 + "|"]
+    lines = [
+        "| iterations | plain | defaults | 1 reset | 2 resets | 3 resets |",
+        "|---" * 6 + "|",
+    ]
     for steps in LENGTHS:
         place = ("digits", "pp_liteseg", steps)
         if results.runs(place, "plain"):
-            cells = [_signed(results.comparison(place, f"rifle-{n}")) for n in (1, 2, 3)]
+            cells = [_signed(results.comparison(place, arm)) for arm in COUNTS[1:]]
             plain = fmean(results.metrics(place, "plain"))
             lines.append(f"| {steps} | {plain:.3f} | {' | '.join(cells)} |")
     return lines
@@ -194,7 +202,7 @@ def recovery_table(results: Results) -> List[str]:
 def movement_table(results: Results, place: Place) -> List[str]:
     """How far each stage moved, in multiples of plain fine-tuning."""
     plain = _movement(results, place, "plain")
-    stages = list(plain)
+    stages = [stage for stage in plain if plain[stage] > 0]  # the model may not use the last ones
     lines = [f"| arm | {' | '.join(stages)} |", "|---" * (len(stages) + 1) + "|"]
     lines.append(f"| plain, % | {' | '.join(f'{100 * plain[s]:.1f}' for s in stages)} |")
     for arm in COMPARED[1:]:
