@@ -67,7 +67,7 @@ class RifleConfig(BaseModel):
         None,
         ge=0,
         description="No reset that leaves fewer than this many epochs (with re_init_epoch) or "
-        "iterations (otherwise). Default: one period.",
+        "iterations (otherwise). Default: one period; 0 where number and place are left open.",
     )
     weight_initializer: Union[None, Literal["original"], InitializerSpec] = Field(
         None,

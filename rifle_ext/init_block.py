@@ -76,7 +76,7 @@ def block_text(plan_record: Mapping[str, Any], config_name: str, has_block: bool
         lines += _comment(
             f"The config has a {BLOCK_KEY}: block already. This is a fresh proposal: put it in "
             "that one's place, in the file where it stands (laid over the block of a base config, "
-            "it would leave that one's other keys as they are)."
+            "all defaults replace it, but single keys leave that one's other keys as they are)."
         )
     for warning in plan_record["warnings"]:
         lines += _comment(f"Warning: {warning}.")

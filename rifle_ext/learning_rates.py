@@ -5,15 +5,12 @@ from __future__ import annotations
 import bisect
 import copy
 from itertools import accumulate
-from typing import Callable, Iterator, Sequence, Tuple, Union
+from typing import Any, Callable, List, Tuple, Union
 
-from paddle.optimizer.lr import LRScheduler, ReduceOnPlateau
+from paddle.optimizer.lr import LRScheduler, PiecewiseDecay, ReduceOnPlateau
 
 Rate = Union[float, LRScheduler]
 """What an optimizer has. A scheduler that waits for metrics counts as a constant rate."""
-
-SAMPLES = 1000
-"""Steps of a training at which its rate is looked at, for sums over it."""
 
 
 def peak(rate: Rate, total_steps: int) -> Tuple[float, int]:
@@ -26,11 +23,9 @@ def peak(rate: Rate, total_steps: int) -> Tuple[float, int]:
     total_steps
         Length of the training in optimizer steps.
     """
-    highest, reached = float("-inf"), 0
-    for step, value in enumerate(_rates(rate, range(total_steps))):
-        if value > highest:
-            highest, reached = value, step
-    return highest, reached
+    rates = _rates(rate, total_steps)
+    highest = max(rates)
+    return highest, rates.index(highest)
 
 
 def full_rate_steps_left(rate: Rate, total_steps: int) -> Callable[[int], float]:
@@ -39,7 +34,8 @@ def full_rate_steps_left(rate: Rate, total_steps: int) -> Callable[[int], float]
     Parameters
     ----------
     rate, total_steps
-        As for `peak`.
+        As for `peak`. A scheduler that cannot be copied, or be told which step it is at, counts as
+        a constant rate here: a training is not to fail for that.
 
     Returns
     -------
@@ -47,30 +43,33 @@ def full_rate_steps_left(rate: Rate, total_steps: int) -> Callable[[int], float]
         Of the optimizer steps done, from 0 to `total_steps`: the sum of the rates of the remaining
         steps over the peak rate.
     """
-    bounds = sorted({round(i * total_steps / SAMPLES) for i in range(SAMPLES + 1)})
-    values = list(_rates(rate, bounds[:-1]))
-    highest = max(values, default=0.0)
+    try:
+        rates = _rates(rate, total_steps)
+    except Exception:  # whatever a scheduler of the user's own raises
+        rates = [1.0] * total_steps
+    highest = max(rates, default=0.0)
     if highest <= 0:
         return lambda step: 0.0
-    shares = [value / highest for value in values]
-    parts = [share * (end - start) for share, start, end in zip(shares, bounds, bounds[1:])]
-    after = [0.0, *accumulate(reversed(parts))][::-1]  # from each of the bounds to the end
-
-    def left(step: int) -> float:
-        index = min(bisect.bisect_right(bounds, step), len(shares)) - 1
-        return after[index + 1] + shares[index] * (bounds[index + 1] - step)
-
-    return left
+    after = [0.0, *accumulate(reversed(rates))][::-1]
+    return lambda step: after[step] / highest
 
 
-def _rates(rate: Rate, steps: Sequence[int]) -> Iterator[float]:
-    """The rate of each of these steps, in order."""
-    if not isinstance(rate, LRScheduler) or isinstance(rate, ReduceOnPlateau):
-        constant = rate.base_lr if isinstance(rate, LRScheduler) else rate
-        yield from [float(constant)] * len(steps)
-        return
-    scheduler = copy.deepcopy(rate)
+def _rates(rate: Rate, total_steps: int) -> List[float]:
+    """The rate of each step, in order."""
+    if not isinstance(rate, LRScheduler):
+        return [float(rate)] * total_steps
+    if isinstance(rate, ReduceOnPlateau):
+        return [float(rate.base_lr)] * total_steps
+    if type(rate) is PiecewiseDecay:
+        # PaddleDetection's has a boundary for every step; Paddle's looks at all of them each time.
+        last = len(rate.values) - 1
+        pieces = (bisect.bisect_right(rate.boundaries, step) for step in range(total_steps))
+        return [float(rate.values[min(piece, last)]) for piece in pieces]
+    scheduler: Any = copy.deepcopy(rate)
+    scheduler.verbose = False
     scheduler.last_lr = scheduler.base_lr
-    for step in steps:
+    rates = []
+    for step in range(total_steps):  # each of them: some rates follow from the one before
         scheduler.step(epoch=step)
-        yield float(scheduler.last_lr)
+        rates.append(float(scheduler.last_lr))
+    return rates

@@ -128,18 +128,22 @@ class Plan:
         return found
 
     def _hasty(self) -> List[str]:
-        """What to say if a reset is followed by too little learning."""
+        """What to say if a fresh head has too little learning before it is reset or the end."""
         steps = [reset.step for reset in self.schedule.resets]
         ends = [*steps[1:], self.schedule.total_steps]
-        after = [self._left(step) - self._left(end) for step, end in zip(steps, ends)]
-        short = [(step, time) for step, time in zip(steps, after) if time < ENOUGH]
-        if not short:
+        if self.block.head_lr == "cyclic":  # the mean of a cosine, in each period
+            after = [(end - step) / 2 for step, end in zip(steps, ends)]
+        else:
+            after = [self._left(step) - self._left(end) for step, end in zip(steps, ends)]
+        # Resets are at whole steps: the defaults can miss what they aim at by one.
+        short = [(step, time) for step, time in zip(steps, after) if time < ENOUGH - 1]
+        if not short or self.block.weight_initializer == "original":
             return []
         step, least = min(short, key=lambda item: item[1])
         which = f"{len(short)} of {len(steps)} resets leave" if steps[1:] else "the reset leaves"
         return [
             f"{which} too little time: after iteration {step} comes what {least:.0f} iterations "
-            f"at the peak learning rate would be, and a fresh head needs about {ENOUGH}; train "
+            f"at the peak learning rate would be, and a fresh head may need {ENOUGH}; train "
             "longer, reset earlier or less often"
         ]
 

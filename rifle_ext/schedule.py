@@ -66,10 +66,10 @@ class Schedule:
 
 
 ENOUGH = 200
-"""Steps at the peak learning rate in which a fresh head is learned and a reset is made good.
+"""Steps at the peak learning rate in which a fresh head is learned again: a rule of thumb.
 
-In the trainings of docs/benefit.md, resets that left less cost accuracy, the more the less they
-left: whatever the number of resets, their place and the length of the training.
+In the small trainings of docs/benefit.md, most resets that left less cost accuracy, and the more
+the less they left. Large models and other optimizers may need more.
 """
 
 MOST = 3

@@ -2,7 +2,8 @@
 
 Writes the data, pre-trains each model once, and fine-tunes it in every arm with every seed, each
 training a process of its own with one thread. What is in benchmarks/transfer/results/runs.jsonl is
-not run again. `python -m benchmarks.transfer.table` writes docs/benefit.md.
+not run again, so take out what a change of settings or of the package concerns.
+`python -m benchmarks.transfer.table` writes docs/benefit.md.
 """
 
 from __future__ import annotations
@@ -63,10 +64,9 @@ def main() -> None:
 
 
 def read(results: Path) -> List[Dict[str, Any]]:
-    """The lines of a results file; none if there is no file."""
-    return (
-        [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
-    )
+    """The lines of a results file but one cut off by a kill; none if there is no file."""
+    lines = results.read_text().splitlines(keepends=True) if results.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 def pretrain(task: str, model: str, work: Path, chosen: argparse.Namespace) -> Path:
@@ -97,9 +97,9 @@ def fine_tune(run: Run, pretrained: Path, work: Path, chosen: argparse.Namespace
     toolkit = TOOLKITS[run.model]
     try:
         seconds = train(toolkit, config, folder, run.seed, chosen.device, log_every=6, limit=LIMIT)
-    except (RuntimeError, subprocess.TimeoutExpired) as error:
+        found = outcome(toolkit, folder, pretrained)
+    except (RuntimeError, ValueError, subprocess.TimeoutExpired) as error:
         return f"{run.key} FAILED: {error}"
-    found = outcome(toolkit, folder, pretrained)
     shutil.rmtree(folder)
     _append(chosen.results, {"key": run.key, **asdict(run), "seconds": seconds, **found})
     return f"{run.key}: {found['metric']:.3f} in {seconds:.0f} s"

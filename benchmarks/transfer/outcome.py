@@ -28,9 +28,16 @@ def outcome(toolkit: str, folder: Path, pretrained: Optional[Path]) -> Dict[str,
     dict
         ``metric``, a fraction; ``losses``, by iteration; ``resets``, their iterations; ``moved``:
         for each stage of the backbone the norm of its change over its norm at the beginning.
+
+    Raises
+    ------
+    ValueError
+        If the log has no evaluation.
     """
     logs = importlib.import_module(f"{toolkit}_hooks.logs")
     curves = logs.from_text((folder / "train.log").read_text(errors="replace").splitlines())
+    if curves is None or not curves.metrics:
+        raise ValueError(f"{folder / 'train.log'} has no evaluation")
     found: Dict[str, Any] = {"metric": curves.metrics[max(curves.metrics)]}
     if pretrained is None:
         return found

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Dict, List
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmarks.transfer.settings import COMPARED, LENGTHS, METRICS, STEPS, TOOLKITS
+from benchmarks.transfer.settings import COMPARED, LENGTHS, METRICS, STEPS, SWEPT, TOOLKITS
 
 if TYPE_CHECKING:
     from benchmarks.transfer.table import Place, Results
@@ -30,7 +30,7 @@ def arms(results: Results) -> Figure:
     for axis, model in zip(figure.subplots(1, 2, sharey=True), MODELS):
         place = ("digits", model, STEPS)
         compared = {arm: results.comparison(place, arm) for arm in COMPARED[1:]}
-        several = {arm: c.difference for arm, c in compared.items() if c and c.seeds > 1}
+        several = {arm: c.difference for arm, c in compared.items() if c}
         names, found = list(several), list(several.values())
         rows = range(len(names))
         middle, half = [e.mean for e in found], [e.half for e in found]
@@ -52,7 +52,7 @@ def lengths(results: Results) -> Figure:
     axis = figure.subplots()
     for number in (1, 2, 3):
         points = {
-            steps: results.comparison(("digits", "pp_liteseg", steps), f"rifle-{number}")
+            steps: results.comparison(("digits", "pp_liteseg", steps), f"rifle-{number}", SWEPT)
             for steps in LENGTHS
         }
         found = {steps: c.difference for steps, c in points.items() if c}

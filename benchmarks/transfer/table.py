@@ -9,6 +9,7 @@ from statistics import fmean, median
 from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from benchmarks.transfer import plots
+from benchmarks.transfer.data import SEEDS
 from benchmarks.transfer.settings import (
     ARMS,
     COMPARED,
@@ -19,6 +20,7 @@ from benchmarks.transfer.settings import (
     SGD_ARMS,
     SGD_STEPS,
     STEPS,
+    SWEPT,
     TOOLKITS,
     ZERO,
 )
@@ -29,13 +31,15 @@ RESULTS = Path(__file__).parent / "results/runs.jsonl"
 PAGE = Path(__file__).resolve().parents[2] / "docs/benefit.md"
 MARK = "<!-- written by benchmarks/transfer/table.py -->\n"
 
+SIGNIFICANT = 0.05
+
 Line = Dict[str, Any]
 Place = Tuple[str, str, int]
 """Task, model and steps: what a table is about."""
 
 
 class Results:
-    """The results of complete seeds, by what was run."""
+    """The results, by what was run."""
 
     def __init__(self, lines: Iterable[Line]) -> None:
         self.sources = {x["key"]: x["metric"] for x in lines if x["key"].endswith("/source")}
@@ -53,13 +57,16 @@ class Results:
         """Their metrics."""
         return [line["metric"] for line in self.runs(place, arm)]
 
-    def comparison(self, place: Place, arm: str) -> Optional[Comparison]:
-        """The arm against plain fine-tuning, over the seeds that both have."""
+    def comparison(self, place: Place, arm: str, seeds: int = SEEDS) -> Optional[Comparison]:
+        """The arm against plain fine-tuning, over those of the first seeds that both have.
+
+        None for fewer than two.
+        """
         arms, plain = self._runs[place, arm], self._runs[place, "plain"]
-        seeds = sorted(set(arms) & set(plain))
-        if not seeds:
+        both = sorted(seed for seed in set(arms) & set(plain) if seed < seeds)
+        if len(both) < 2:
             return None
-        return compare([arms[s]["metric"] for s in seeds], [plain[s]["metric"] for s in seeds])
+        return compare([arms[s]["metric"] for s in both], [plain[s]["metric"] for s in both])
 
     def recoveries(self, place: Place, arm: str) -> List[Recovery]:
         """What each reset of each run cost."""
@@ -106,6 +113,7 @@ def page(results: Results) -> List[str]:
     lines += ["", "### Number of resets and length", "", *lengths_table(results)]
     lines += ["", "### Place of the first reset", "", *places_table(results)]
     lines += ["", "### Recovery", "", *recovery_table(results)]
+    lines += ["", "PaddleDetection logs medians, so its figures come some iterations late."]
     for model, steps in (("pp_liteseg", STEPS), ("gfl", STEPS), ("pp_liteseg_sgd", SGD_STEPS)):
         place = ("digits", model, steps)
         lines += ["", f"### Movement of the backbone: {_title(place)}", ""]
@@ -125,29 +133,26 @@ def arms_table(results: Results, place: Place, arms: Sequence[str]) -> List[str]
     corrected = dict(zip(tested, holm([c.p for c in tested.values()])))
     metric = METRICS[TOOLKITS[place[1]]]
     lines = [
-        f"| arm | {metric} | minus plain | p | p, corrected | better in |",
-        "|---|---|---|---|---|---|",
+        f"| arm | seeds | {metric} | minus plain | p | p, corrected | better in |",
+        "|---" * 7 + "|",
     ]
     for arm in arms:
         if not results.runs(place, arm):
             continue
         mean = estimate(results.metrics(place, arm))
-        row = f"| {arm} | {mean.mean:.3f} ± {mean.half:.3f} |"
+        row = f"| {arm} | {len(results.runs(place, arm))} | {mean.mean:.3f} ± {mean.half:.3f} |"
         c = found.get(arm)
         if c is None:
             lines.append(f"{row} | | | |")
             continue
-        p, fixed = (f"{value:.3f}" for value in (c.p, corrected.get(arm, float("nan"))))
-        lines.append(f"{row} {_signed(c)} | {p} | {fixed} | {c.wins} of {c.seeds} |")
+        fixed = corrected.get(arm, 1.0)
+        text = f"**{_signed(c)}**" if fixed < SIGNIFICANT else _signed(c)
+        lines.append(f"{row} {text} | {c.p:.3f} | {fixed:.3f} | {c.wins} of {c.seeds} |")
     return lines
 
 
 def _signed(c: Optional[Comparison]) -> str:
-    """A difference; bold where its interval leaves out 0."""
-    if c is None:
-        return ""
-    text = f"{c.difference.mean:+.3f} ± {c.difference.half:.3f}"
-    return f"**{text}**" if c.difference.excludes_zero else text
+    return f"{c.difference.mean:+.3f} ± {c.difference.half:.3f}" if c else ""
 
 
 def lengths_table(results: Results) -> List[str]:
@@ -159,8 +164,8 @@ def lengths_table(results: Results) -> List[str]:
     for steps in LENGTHS:
         place = ("digits", "pp_liteseg", steps)
         if results.runs(place, "plain"):
-            cells = [_signed(results.comparison(place, arm)) for arm in COUNTS[1:]]
-            plain = fmean(results.metrics(place, "plain"))
+            cells = [_signed(results.comparison(place, arm, SWEPT)) for arm in COUNTS[1:]]
+            plain = fmean(results.metrics(place, "plain")[:SWEPT])
             lines.append(f"| {steps} | {plain:.3f} | {' | '.join(cells)} |")
     return lines
 
@@ -178,7 +183,7 @@ def places_table(results: Results) -> List[str]:
     lines = [f"| iterations | {' | '.join(arms.values())} |", "|---" * 7 + "|"]
     for steps in PLACED:
         place = ("digits", "pp_liteseg", steps)
-        cells = [_signed(results.comparison(place, arm)) for arm in arms]
+        cells = [_signed(results.comparison(place, arm, SWEPT)) for arm in arms]
         lines.append(f"| {steps} | {' | '.join(cells)} |")
     return lines
 

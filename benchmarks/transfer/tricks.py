@@ -121,7 +121,9 @@ class StochasticDepth(Hook):
         blocks = [
             layer
             for name, layer in named
-            if type(layer).__name__ in RESIDUAL_BLOCKS and getattr(layer, "stride", 1) == 1
+            if type(layer).__name__ in RESIDUAL_BLOCKS
+            and name.startswith("backbone.")
+            and getattr(layer, "stride", 1) == 1
         ]
         if not blocks:
             raise ValueError(f"no residual blocks in {type(run.model).__name__}")
