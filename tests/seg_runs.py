@@ -29,7 +29,9 @@ compat.mend_evaluation()
 class TinySeg(nn.Layer):
     """A model nobody has seen: two outputs, a prior written into a bias after construction."""
 
-    def __init__(self, num_classes, dropout=0.1):
+    built = 0
+
+    def __init__(self, num_classes, dropout=0.1, prior=True):
         super().__init__()
         self.backbone = nn.Sequential(
             nn.Conv2D(3, 8, 3, stride=4, padding=1), nn.BatchNorm2D(8), nn.ReLU()
@@ -40,8 +42,10 @@ class TinySeg(nn.Layer):
         )
         self.aux = nn.Conv2DTranspose(8, num_classes, 2, stride=2)
         nn.initializer.Normal(0.0, 0.3)(self.head[3].weight)
-        with paddle.no_grad():
-            self.head[3].bias[:] = -4.6
+        if prior:
+            with paddle.no_grad():
+                self.head[3].bias[:] = -4.6
+        TinySeg.built += 1
 
     def forward(self, x):
         feature = self.neck(self.backbone(x))

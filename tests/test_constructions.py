@@ -6,6 +6,7 @@ import numpy as np
 import paddle
 import pytest
 from paddle import nn
+from seg_runs import TinySeg
 
 from rifle_ext import fresh
 from rifle_ext.isolation import beside_training
@@ -153,3 +154,49 @@ def test_an_initializer_set_for_all_layers_does_not_win_over_the_constructors():
         INIT.set_global_initializer(None)
     assert (values["out.weight"].numpy() == 3.0).all()
     assert (values["out.bias"].numpy() == 0.0).all()
+
+
+def config_of(seg, prior=False, **block):
+    """Three resets of a model whose head is drawn by initializers alone, or not."""
+    model = {"type": "TinySeg", "num_classes": 6, "prior": prior}
+    given = {"re_init_iter": 3, "max_re_num": 3, "keep_last": 0, **block}
+    return seg.config(f"{prior}{len(block)}.yml", model=model, rifle=given)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(("prior", "builds"), [(False, 2), (True, 4)])
+def test_a_training_builds_no_more_models_than_it_needs(seg, prior, builds):
+    before = TinySeg.built
+    seg.train(config_of(seg, prior))
+    assert [event["step"] for event in seg.events("reset")] == [3, 6, 9]
+    assert TinySeg.built - before == builds
+
+
+@pytest.mark.timeout(120)
+def test_a_resumed_training_draws_the_same_heads_without_a_build(seg):
+    path = config_of(seg)
+    _, _, after = seg.train(path)
+    digests = [event["digest"] for event in seg.events("reset")]
+    assert len(set(digests)) == 3
+    resumed = seg.folder / "resumed"
+    seg.train(path, out=resumed, resume_model=str(seg.out / "iter_4"))
+    assert [event["digest"] for event in seg.events("reset", out=resumed)] == digests[1:]
+    for step in (3, 6, 9):
+        weight = after.heads[step]["head.3.weight"]
+        assert weight.std() == pytest.approx(0.3, rel=0.3)
+        assert (after.heads[step]["head.3.bias"] == 0).all()
+
+
+@pytest.mark.timeout(120)
+def test_other_seeds_and_named_initializers(seg):
+    seg.train(config_of(seg))
+    digests = {event["digest"] for event in seg.events("reset")}
+    seg.train(config_of(seg, seed=1), out=seg.folder / "other")
+    assert not digests & {
+        event["digest"] for event in seg.events("reset", out=seg.folder / "other")
+    }
+    named = {"weight_initializer": {"type": "Constant", "value": 2.0}, "seed": 1}
+    _, _, after = seg.train(config_of(seg, **named), out=seg.folder / "named")
+    for step in (3, 6, 9):
+        assert (after.heads[step]["head.3.weight"] == 2.0).all()
+        assert (after.heads[step]["head.3.bias"] == 0).all()

@@ -7,6 +7,7 @@ import paddle
 import pytest
 from conftest import ROOT
 
+from benchmarks.transfer import __main__ as runner
 from benchmarks.transfer import data, fashion_scenes, outcome, settings, tricks
 from benchmarks.transfer.statistics import compare, estimate, holm
 from benchmarks.transfer.table import Results, arms_table
@@ -281,6 +282,18 @@ def test_movement_is_relative_and_by_stage():
         "backbone.stages.0": 0.5,
         "backbone.stages.1": 0.0,
     }
+
+
+def test_results_survive_a_kill(tmp_path):
+    results = tmp_path / "runs.jsonl"
+    assert runner.read(results) == []
+    runner._append(results, {"key": "a"})
+    runner._append(results, {"key": "b"})
+    with results.open("a") as file:
+        file.write('{"key": "c", "met')
+    assert [line["key"] for line in runner.read(results)] == ["a", "b"]
+    runner._append(results, {"key": "d"})
+    assert [line["key"] for line in runner.read(results)] == ["a", "b", "d"]
 
 
 def test_an_arm_is_compared_over_the_seeds_that_plain_fine_tuning_has_too():

@@ -9,6 +9,7 @@ not run again, so take out what a change of settings or of the package concerns.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -64,9 +65,12 @@ def main() -> None:
 
 
 def read(results: Path) -> List[Dict[str, Any]]:
-    """The lines of a results file but one cut off by a kill; none if there is no file."""
-    lines = results.read_text().splitlines(keepends=True) if results.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    """The lines of a results file but those cut off by a kill; none if there is no file."""
+    found = []
+    for line in results.read_text().splitlines() if results.exists() else []:
+        with contextlib.suppress(json.JSONDecodeError):
+            found.append(json.loads(line))
+    return found
 
 
 def pretrain(task: str, model: str, work: Path, chosen: argparse.Namespace) -> Path:
@@ -139,8 +143,10 @@ def train(
 
 
 def _append(results: Path, line: Dict[str, Any]) -> None:
-    with _writing, results.open("a") as file:
-        file.write(json.dumps(line) + "\n")
+    with _writing, results.open("a+") as file:
+        file.seek(max(0, file.tell() - 1))
+        begun = file.read() not in ("", "\n")  # by one that was killed
+        file.write(("\n" if begun else "") + json.dumps(line) + "\n")
 
 
 if __name__ == "__main__":
