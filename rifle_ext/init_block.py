@@ -104,16 +104,7 @@ def _key(key: str, record: Mapping[str, Any]) -> List[str]:
         lines += _comment("'auto' resets here:", "  ")
         for layer in record["layers"]:
             lines.append(f"  #   {layer['name'] or '(the model itself)'} ({layer['type']})")
-    elif key == "weight_initializer" and _draws_zeros(record):
-        lines += _comment("Proposed here, against the zeros of the warning above:", "  ")
-        value = "XavierNormal"
     return [*lines, f"  # {key}: {value if isinstance(value, str) else json.dumps(value)}"]
-
-
-def _draws_zeros(record: Mapping[str, Any]) -> bool:
-    """Whether some fresh weight is all zero."""
-    drawn = [parameter for layer in record["layers"] for parameter in layer["parameters"]]
-    return any(p.get("constant") == 0 and len(p["shape"]) >= 2 for p in drawn)
 
 
 def _moments(resets: Iterable[Reset]) -> str:

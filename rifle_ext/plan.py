@@ -118,13 +118,6 @@ class Plan:
         if not self.schedule.resets:
             found.append("nothing will be reset in this training")
         found += self._hasty()
-        zero = [d.name for d in self.drawn if d.constant == 0 and len(d.shape) >= 2]
-        if zero and self.block.weight_initializer != "original":
-            found.append(
-                f"fresh {', '.join(zero)} are all zero: for one step after a reset no gradient "
-                "passes through them to the backbone; a weight_initializer such as XavierNormal, "
-                "or layers: head, avoids that"
-            )
         return found
 
     def _hasty(self) -> List[str]:

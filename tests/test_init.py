@@ -91,16 +91,6 @@ def test_a_plan_with_the_block_added_is_what_the_comments_say(toolkit, more, req
     assert len(planned["resets"]) == 3
 
 
-def test_zeros_are_answered_by_an_initializer(det, capsys):
-    path = det.config()
-    text = proposed(capsys, "det", path, "--synthetic")
-    assert "all zero" in words(text)
-    line = "  # weight_initializer: XavierNormal\n"
-    assert line in text
-    path.write_text(path.read_text() + text.replace(line, line.replace("# ", "")))
-    assert not any("zero" in said for said in plan(capsys, "det", path, "--synthetic")["warnings"])
-
-
 @pytest.mark.parametrize("toolkit", ["seg", "det"])
 @pytest.mark.parametrize("block", [None, True, False, {"re_init_iter": 2, "layers": "head"}])
 def test_a_block_that_is_there_is_mentioned_and_not_heeded(toolkit, block, request, capsys):
