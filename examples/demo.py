@@ -142,12 +142,13 @@ def tell(toolkit: Toolkit, measured: Dict[int, float], events: Path) -> None:
     print(f"\nWhat was reset, and the {toolkit.metric} on the 100 validation scenes:")
     for reset in (event for event in found if event["event"] == "reset"):
         step = reset["step"]
+        before = [value for at, value in sorted(measured.items()) if at <= step]
         after = sorted((at - step, value) for at, value in measured.items() if at > step)
         layers = dict.fromkeys(name.rpartition(".")[0] for name in reset["parameters"])
         print(
             f"  reset {reset['index']} of {reset['of']} after iteration {step}: "
             f"{reset['values']} values of {', '.join(layers)}\n"
-            f"    {toolkit.metric} before it {measured[step]:.3f}; "
+            f"    {toolkit.metric} before it {before[-1] if before else 0:.3f}; "
             + ", ".join(f"{value:.3f} after {more} more" for more, value in after)
         )
 

@@ -1,5 +1,7 @@
 """The demonstration's two halves fit together; the whole of it is `make demo`."""
 
+import json
+
 import demo
 import yaml
 from conftest import ROOT
@@ -24,3 +26,13 @@ def test_what_is_read_from_the_logs():
     assert demo.DET.step(demo.DET.progress.search(line)) == 18
     line = " Average Precision  (AP) @[ IoU=0.50:0.95 | area=   all | maxDets=100 ] = 0.373"
     assert demo.DET.measured.search(line).group(1) == "0.373"
+
+
+def test_a_reset_between_evaluations_is_told(tmp_path, capsys):
+    events = tmp_path / "rifle_events.jsonl"
+    reset = {"event": "reset", "step": 91, "index": 1, "of": 1, "values": 6}
+    events.write_text(json.dumps({**reset, "parameters": ["head.weight", "head.bias"]}) + "\n")
+    demo.tell(demo.SEG, {50: 0.41, 100: 0.2, 150: 0.45}, events)
+    said = capsys.readouterr().out
+    assert "reset 1 of 1 after iteration 91: 6 values of head\n" in said
+    assert "mIoU before it 0.410; 0.200 after 9 more, 0.450 after 59 more" in said

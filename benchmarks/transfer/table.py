@@ -147,8 +147,12 @@ def arms_table(results: Results, place: Place, arms: Sequence[str]) -> List[str]
             continue
         fixed = corrected.get(arm, 1.0)
         text = f"**{_signed(c)}**" if fixed < SIGNIFICANT else _signed(c)
-        lines.append(f"{row} {text} | {c.p:.3f} | {fixed:.3f} | {c.wins} of {c.seeds} |")
+        lines.append(f"{row} {text} | {_p(c.p)} | {_p(fixed)} | {c.wins} of {c.seeds} |")
     return lines
+
+
+def _p(value: float) -> str:
+    return f"{value:.3f}" if value >= 0.001 else "< 0.001"
 
 
 def _signed(c: Optional[Comparison]) -> str:
