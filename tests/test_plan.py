@@ -70,7 +70,6 @@ def test_tensors_are_described_as_they_are_drawn(det, capsys):
     bias = tensors["yolo_head.pred_cls.0.bias"]
     assert set(bias) == {"name", "shape", "constant"}
     assert bias["constant"] == pytest.approx(-4.595, abs=0.001)
-    assert planned["warnings"][0].startswith("fresh yolo_head.pred_cls.0.weight, ")
     assert sum(p["shape"] == [5] for p in tensors.values()) == 3
     drawn = {"weight_initializer": {"type": "Normal", "mean": 2.0, "std": 0.5}}
     planned = plan(capsys, "det", det.config(rifle=drawn), "--synthetic")
