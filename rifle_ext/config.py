@@ -60,8 +60,8 @@ class RifleConfig(BaseModel):
         None,
         ge=1,
         le=1000,
-        description="How many resets at most. Default: with an interval 3; without one 1 to 3, as "
-        "many as the training has time for, and early enough to be recovered from.",
+        description="How many resets at most. Default: with an interval 3; without one 1, in a "
+        "long training up to 3, and early enough to be recovered from.",
     )
     keep_last: Optional[StrictInt] = Field(
         None,

@@ -13,7 +13,7 @@ from rifle_ext.schedule import MOST, Reset, make_schedule
 from rifle_ext.training_options import add_options, check_options, training
 
 PROPOSED = RifleConfig.model_validate({})
-"""All defaults: as many resets as the training has time for, early enough to be recovered from."""
+"""All defaults: few resets, early enough to be recovered from."""
 
 PAPERS = RifleConfig.model_validate({"max_re_num": MOST})
 """The paper's equal periods."""

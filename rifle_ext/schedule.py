@@ -66,10 +66,17 @@ class Schedule:
 
 
 ENOUGH = 200
-"""Steps at the peak learning rate in which a fresh head is learned again: a rule of thumb.
+"""Steps at the peak learning rate in which a fresh head is learned again, by rule of thumb.
 
 In the small trainings of docs/benefit.md, most resets that left less cost accuracy, and the more
 the less they left. Large models and other optimizers may need more.
+"""
+
+AMPLE = 1000
+"""Steps at the peak learning rate that each period must have for more than one reset.
+
+Periods of up to 300 were measured (docs/benefit.md), and there a second and a third reset cost more
+than the first. So they are left to trainings far longer than those.
 """
 
 MOST = 3
@@ -128,10 +135,9 @@ def make_schedule(
 def measured_steps(total_steps: int, left: Callable[[int], float]) -> List[int]:
     """When to reset if the block leaves it open.
 
-    As often as each period can have `ENOUGH` steps at the peak rate, but at least once and at most
-    `MOST` times. The periods are of equal length, as in the paper, if each that follows a reset has
-    that much; otherwise they are equal shares of the learning, so that resets come earlier where
-    the learning rate falls.
+    Once, or up to `MOST` times if each period can have `AMPLE` steps at the peak rate. The periods
+    are of equal length, as in the paper, if each that follows a reset has `ENOUGH`; otherwise they
+    are equal shares of the learning, so that resets come earlier where the learning rate falls.
 
     Parameters
     ----------
@@ -139,7 +145,7 @@ def measured_steps(total_steps: int, left: Callable[[int], float]) -> List[int]:
         As for `make_schedule`.
     """
     whole = left(0)
-    number = min(max(1, int(whole / ENOUGH) - 1), MOST)
+    number = min(max(1, int(whole / AMPLE) - 1), MOST)
     equal = [i * total_steps // (number + 1) for i in range(1, number + 2)]
     if all(left(start) - left(end) >= ENOUGH for start, end in zip(equal, equal[1:])):
         return equal[:-1]

@@ -102,7 +102,7 @@ def test_the_size_of_the_made_up_data_set(seg, det, capsys):
 
 def test_options_and_configs_without_a_block(seg, det, capsys):
     assert len(plan(capsys, "seg", seg.config())["resets"]) == 1
-    assert len(plan(capsys, "det", det.config(), "--synthetic")["resets"]) == 3
+    assert len(plan(capsys, "det", det.config(), "--synthetic")["resets"]) == 1
     two = ["-o", "rifle.max_re_num=2", "-o", "rifle.seed=3"]
     assert len(plan(capsys, "seg", seg.config(), *two)["resets"]) == 2
     assert len(plan(capsys, "det", det.config(), "--synthetic", *two)["resets"]) == 2
@@ -111,26 +111,26 @@ def test_options_and_configs_without_a_block(seg, det, capsys):
 def test_number_and_place_follow_the_learning_rate_of_the_config(seg, capsys):
     def planned(power, **block):
         schedule = {"type": "PolynomialDecay", "learning_rate": 0.01, "end_lr": 0, "power": power}
-        path = seg.config(iters=4000, lr_scheduler=schedule, rifle=block)
+        path = seg.config(iters=20_000, lr_scheduler=schedule, rifle=block)
         found = plan(capsys, "seg", path)
         return [reset["step"] for reset in found["resets"]], found["warnings"]
 
-    # 4000 / (power + 1) steps at the peak rate in all, 200 of them after the last reset.
-    for power, number in ((0.01, 3), (1, 3), (4, 3), (6, 1)):
+    # 20,000 / (power + 1) steps at the peak rate in all, in equal shares where it falls fast.
+    for power, number in ((4, 3), (5, 2), (9, 1)):
         steps, warnings = planned(power)
         shares = [1 - i / (number + 1) for i in range(1, number + 1)]
-        wanted = [4000 * (1 - share ** (1 / (power + 1))) for share in shares]
+        wanted = [20_000 * (1 - share ** (1 / (power + 1))) for share in shares]
         assert steps == pytest.approx(wanted, abs=15)
         assert warnings == []
-    assert planned(0.01, max_re_num=3) == ([1000, 2000, 3000], [])
+    assert planned(1) == planned(1, max_re_num=3) == ([5000, 10_000, 15_000], [])
     steps, warnings = planned(4, max_re_num=3)
-    assert steps == [1000, 2000, 3000]
+    assert steps == [5000, 10_000, 15_000]
     (said,) = warnings
     assert said.startswith(
-        "3 of 3 resets leave too little time: after iteration 3000 comes what 1 "
+        "2 of 3 resets leave too little time: after iteration 15000 comes what 4 "
     )
-    steps, warnings = planned(6, re_init_iter=2000, max_re_num=1)
-    assert warnings[0].startswith("the reset leaves too little time: after iteration 2000 comes ")
+    steps, warnings = planned(6, re_init_iter=15_000, max_re_num=1)
+    assert warnings[0].startswith("the reset leaves too little time: after iteration 15000 comes ")
 
 
 def test_errors_are_one_line_that_names_file_and_remedy(seg, det, capsys, tmp_path):

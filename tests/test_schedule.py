@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rifle_ext.config import parse_block
 from rifle_ext.errors import RifleError
-from rifle_ext.schedule import ENOUGH, MOST, cosine, make_schedule, measured_steps
+from rifle_ext.schedule import AMPLE, ENOUGH, MOST, cosine, make_schedule, measured_steps
 
 
 def steps(total, per_epoch=10, **block):
@@ -33,18 +33,26 @@ def test_default_of_a_long_training_is_the_papers():
     assert measured_steps(40_000, falling(40_000)) == [10_000, 20_000, 30_000]
 
 
+def test_more_than_one_reset_takes_ample_periods():
+    assert steps(2999) == [1499]
+    assert steps(3000) == [1000, 2000]
+    assert steps(3999) == [1333, 2666]
+    assert steps(4000) == [1000, 2000, 3000]
+
+
 def test_by_default_resets_come_early_enough():
-    # 1200 steps at a falling rate are worth 600: two periods of 200 beside the last one.
-    total, left = 1200, falling(1200)
-    done = measured_steps(total, left)
-    assert done == [220, 507]
-    assert left(done[0]) >= 2 * ENOUGH > left(done[0] + 1)
-    assert left(done[1]) >= ENOUGH > left(done[1] + 1)
-    assert measured_steps(2400, falling(2400)) == [321, 702, 1200]
+    # 6000 steps at a falling rate are worth 3000; the last third of them would be worth 333.
+    assert measured_steps(6000, falling(6000)) == [2000, 4000]
+    # Where it falls faster, equal thirds of what they are worth.
+    total = 9000
+    done = measured_steps(total, lambda step: (total - step) ** 3 / (3 * total**2))
+    assert done == [1137, 2759]
+    assert done == [int(total * (1 - (share / 3) ** (1 / 3))) for share in (2, 1)]
 
 
 def test_a_short_training_gets_one_reset_with_half_of_its_learning_left():
     assert steps(300) == [150]
+    assert measured_steps(600, falling(600)) == [175]
     assert measured_steps(300, falling(300)) == [87]
     assert falling(300)(87) >= falling(300)(0) / 2 > falling(300)(88)
     assert steps(2) == [1]
@@ -71,6 +79,7 @@ def test_properties_of_the_default(total, power):
         periods = [left(start) - left(end) for start, end in zip(done, ends)]
         step = left(0) - left(1)  # places are whole steps
         assert min(periods) >= min(ENOUGH, left(0) / 2) - step
+        assert len(done) == 1 or left(0) / (len(done) + 1) >= AMPLE
 
 
 def test_epochs_and_iterations():
