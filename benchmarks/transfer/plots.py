@@ -37,7 +37,8 @@ def arms(results: Results) -> Figure:
         axis.errorbar(middle, rows, xerr=half, fmt="o", capsize=3)
         axis.axvline(0, color="grey", linewidth=0.8)
         axis.set_yticks(rows, names)
-        axis.invert_yaxis()
+        axis.set_ylim(len(names) - 0.5, -0.5)
+        axis.locator_params(axis="x", nbins=5)
         axis.set_title(model)
         axis.set_xlabel(f"{METRICS[TOOLKITS[model]]} minus that of plain fine-tuning")
         # A head that is never trained again would squeeze all else.
@@ -80,7 +81,7 @@ def losses(results: Results) -> Figure:
         axis.set_xlabel("iteration")
         axis.set_ylabel("training loss")
         axis.set_yscale("log")
-        axis.legend()
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return figure
 
 

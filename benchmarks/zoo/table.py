@@ -31,15 +31,20 @@ def _lines() -> Iterator[str]:
 
 
 def _summary(examined: Dict[str, List[Any]], compared: Dict[str, List[Any]]) -> Iterator[str]:
-    yield from ["", "| | configs | outputs found | architectures among them | redraws the same |"]
-    yield "|---|---|---|---|---|"
+    yield ""
+    yield (
+        "| | configs | outputs found | architectures among them | redraws the same | "
+        "of them without a build |"
+    )
+    yield "|---" * 6 + "|"
     for toolkit, name in TOOLKITS.items():
         found = [r for r in examined[toolkit] if "plan" in r]
         kinds = {r["architecture"] for r in found}
         same = [r for r in compared[toolkit] if r["ok"]]
+        alone = [r for r in same if not r["needs_builds"]]
         yield (
             f"| {name} | {len(examined[toolkit])} | {len(found)} | {len(kinds)} | "
-            f"{len(same)} of {len(compared[toolkit])} |"
+            f"{len(same)} of {len(compared[toolkit])} | {len(alone)} |"
         )
 
 
