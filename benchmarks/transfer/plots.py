@@ -59,14 +59,8 @@ def lengths(results: Results) -> Figure:
         found = {steps: c.difference for steps, c in points.items() if c}
         at = [steps * 1.03 ** (number - 2) for steps in found]
         means, halves = [e.mean for e in found.values()], [e.half for e in found.values()]
-        axis.errorbar(
-            at,
-            means,
-            halves,
-            marker="o",
-            capsize=3,
-            label=f"{number} {'reset' if number == 1 else 'resets'}",
-        )
+        label = "1 reset" if number == 1 else f"{number} resets"
+        axis.errorbar(at, means, halves, marker="o", capsize=3, label=label)
     axis.axhline(0, color="grey", linewidth=0.8)
     axis.set_xscale("log")
     axis.set_xticks(LENGTHS, [str(steps) for steps in LENGTHS])
