@@ -1,4 +1,4 @@
-"""All of it: ``python -m benchmarks.transfer``, about three hours on two cores; resumable.
+"""All of it: ``python -m benchmarks.transfer``, about two hours on two cores; resumable.
 
 Writes the data, pre-trains each model once, and fine-tunes it in every arm with every seed, each
 training a process of its own with one thread. What is in benchmarks/transfer/results/runs.jsonl is
