@@ -129,7 +129,7 @@ def test_number_and_place_follow_the_learning_rate_of_the_config(seg, capsys):
     assert said.startswith(
         "2 of 3 resets leave too little time: after iteration 15000 comes what 4 "
     )
-    steps, warnings = planned(6, re_init_iter=15_000, max_re_num=1)
+    steps, warnings = planned(6, re_init_iter=15_000, max_re_num=1, keep_last=0)
     assert warnings[0].startswith("the reset leaves too little time: after iteration 15000 comes ")
 
 
