@@ -8,7 +8,7 @@ from typing import Any, Mapping
 import paddle
 from paddle import Tensor
 
-from rifle_ext.reset import Shadow, write_model
+from rifle_ext.redraw.reset import Shadow, write_model
 
 
 def shadow_of(ema: Any) -> Shadow:

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Dict, Iterable, Optional
 
-from rifle_ext.report.curves import NUMBER, Curves, Scalars
+from rifle_ext.training.curves import NUMBER, Curves, Scalars
 
 # ppdet/engine/callbacks.py, pycocotools and ppdet/metrics/metrics.py
 TRAIN = re.compile(rf"Epoch: \[(\d+)\] \[\s*(\d+)/(\d+)\].*?\bloss: {NUMBER}", re.IGNORECASE)

@@ -18,11 +18,11 @@ from det_hooks.train import trainer_class
 from det_hooks.training import training_run
 from det_hooks.workspace import Snapshot
 from rifle_ext.errors import RifleError
-from rifle_ext.hooks import TrainingRun
-from rifle_ext.isolation import on_cpu
-from rifle_ext.methods import METHODS, hooks_for
-from rifle_ext.patching import replaced
-from rifle_ext.plan import Request, refuse_download
+from rifle_ext.runtime.isolation import on_cpu
+from rifle_ext.runtime.patching import replaced
+from rifle_ext.training.hooks import TrainingRun
+from rifle_ext.training.registry import METHODS, hooks_for
+from rifle_ext.training.setup import Request, refuse_download
 
 _ON_CPU_AND_SILENT = {
     "use_gpu": False,
@@ -35,7 +35,7 @@ _ON_CPU_AND_SILENT = {
 
 @contextlib.contextmanager
 def set_up(request: Request) -> Iterator[Tuple[Mapping[str, Any], TrainingRun]]:
-    """A `rifle_ext.plan.Setup`: the config and the run of its training, on the CPU.
+    """A `rifle_ext.training.setup.Setup`: the config and the run of its training, on the CPU.
 
     Raises
     ------

@@ -11,7 +11,7 @@ from ppdet.core.workspace import create, global_config
 from ppdet.utils import checkpoint
 
 from det_hooks.workspace import Snapshot, as_of
-from rifle_ext.patching import rebound, replaced
+from rifle_ext.runtime.patching import rebound, replaced
 
 
 def rebuild(snapshot: Snapshot, student: bool) -> nn.Layer:

@@ -17,7 +17,7 @@ from ppdet.data import reader, source
 
 from det_hooks import samples
 from det_hooks.probe import as_tensors
-from rifle_ext.patching import replaced
+from rifle_ext.runtime.patching import replaced
 
 
 @contextlib.contextmanager

@@ -15,8 +15,8 @@ import functools
 import inspect
 from typing import Any, Callable, Iterator, Type
 
-from rifle_ext.methods import has_block, hooks_for
-from rifle_ext.patching import rebind, rebound
+from rifle_ext.runtime.patching import rebind, rebound
+from rifle_ext.training.registry import has_block, hooks_for
 
 
 class _Seen:

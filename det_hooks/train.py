@@ -10,7 +10,7 @@ import argparse
 from typing import Any, List, Optional
 
 import det_hooks
-from rifle_ext.compat import before_paddle
+from rifle_ext.runtime.compat import before_paddle
 
 DEVICES = ("gpu", "npu", "xpu", "mlu")
 

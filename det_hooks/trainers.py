@@ -9,7 +9,7 @@ from paddle import nn
 from ppdet.engine.callbacks import Checkpointer
 
 from det_hooks.averages import shadow_of
-from rifle_ext.reset import Shadow, write_model
+from rifle_ext.redraw.reset import Shadow, write_model
 
 _PAIRS = (("modelStudent", "modelTeacher"), ("student", "teacher"))
 """Attributes of the models of semi-supervised training whose teacher follows the student."""

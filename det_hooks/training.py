@@ -12,8 +12,8 @@ from det_hooks import probe, trainers
 from det_hooks.rebuild import rebuild
 from det_hooks.toolkit import config_before
 from rifle_ext.errors import RifleError
-from rifle_ext.hooks import Hook, TrainingRun
-from rifle_ext.methods import hooks_for
+from rifle_ext.training.hooks import Hook, TrainingRun
+from rifle_ext.training.registry import hooks_for
 
 
 def run_with_hooks(trainer: Any, train: Callable[[], Any], source: str) -> Any:

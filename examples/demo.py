@@ -21,7 +21,7 @@ from typing import Callable, Dict, List, Pattern
 
 import digit_scenes
 
-from rifle_ext.compat import before_paddle
+from rifle_ext.runtime.compat import before_paddle
 
 OUTPUT = Path("output/demo")
 
@@ -145,11 +145,12 @@ def tell(toolkit: Toolkit, measured: Dict[int, float], events: Path) -> None:
         before = [value for at, value in sorted(measured.items()) if at <= step]
         after = sorted((at - step, value) for at, value in measured.items() if at > step)
         layers = dict.fromkeys(name.rpartition(".")[0] for name in reset["parameters"])
+        metrics = [f"before it {before[-1]:.3f}" if before else "before it not evaluated"]
+        metrics += [", ".join(f"{value:.3f} after {more} more" for more, value in after)]
         print(
             f"  reset {reset['index']} of {reset['of']} after iteration {step}: "
             f"{reset['values']} values of {', '.join(layers)}\n"
-            f"    {toolkit.metric} before it {before[-1] if before else 0:.3f}; "
-            + ", ".join(f"{value:.3f} after {more} more" for more, value in after)
+            f"    {toolkit.metric} {'; '.join(metrics)}"
         )
 
 

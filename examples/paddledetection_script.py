@@ -18,7 +18,7 @@ import digit_scenes
 import yaml
 
 import det_hooks
-from rifle_ext.compat import before_paddle
+from rifle_ext.runtime.compat import before_paddle
 
 BASE = Path(__file__).resolve().parents[1] / "configs/det/ppyoloe_plus.yml"
 

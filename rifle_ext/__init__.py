@@ -12,12 +12,12 @@ Fully-connected LayEr", ICML 2020. https://arxiv.org/abs/2007.03349
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "RIFLE": "rifle_ext.rifle",
-    "RIFLECallback": "rifle_ext.hapi",
-    "RifleConfig": "rifle_ext.config",
+    "RIFLE": "rifle_ext.methods.rifle.loop",
+    "RIFLECallback": "rifle_ext.methods.rifle.hapi",
+    "RifleConfig": "rifle_ext.methods.rifle.block",
     "RifleError": "rifle_ext.errors",
-    "Hook": "rifle_ext.hooks",
-    "TrainingRun": "rifle_ext.hooks",
+    "Hook": "rifle_ext.training.hooks",
+    "TrainingRun": "rifle_ext.training.hooks",
 }
 
 __all__ = ["__version__", *_PUBLIC]

@@ -7,11 +7,14 @@ import sys
 import traceback
 from typing import List, Optional
 
-from rifle_ext import __version__, init_block, plan_command, schema
-from rifle_ext.doctor import command as doctor_command
+from rifle_ext import __version__
+from rifle_ext.commands import init as init_block
+from rifle_ext.commands import plan as plan_command
+from rifle_ext.commands import schema
+from rifle_ext.commands.doctor import command as doctor_command
+from rifle_ext.commands.report import command as report_command
+from rifle_ext.commands.training_options import ToolkitError
 from rifle_ext.errors import RifleError
-from rifle_ext.report import command as report_command
-from rifle_ext.training_options import ToolkitError
 
 
 def main(arguments: Optional[List[str]] = None) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from rifle_ext.doctor.answers import PADDLES_SITE, WHEEL_CODE, has_code_for  # noqa: E402
+from rifle_ext.commands.doctor.answers import PADDLES_SITE, WHEEL_CODE, has_code_for  # noqa: E402
 
 
 def main():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from typing import Any, List
 
-from rifle_ext.patching import replaced
+from rifle_ext.runtime.patching import replaced
 
 
 def mend_evaluation() -> None:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Dict, Iterable, Optional
 
-from rifle_ext.report.curves import NUMBER, Curves, Scalars
+from rifle_ext.training.curves import NUMBER, Curves, Scalars
 
 # paddleseg/core/train.py and paddleseg/core/val.py
 TRAIN = re.compile(rf"\[TRAIN\] epoch: \d+, iter: (\d+)/\d+, loss: {NUMBER}", re.IGNORECASE)

@@ -12,10 +12,10 @@ from paddleseg.utils import download
 
 import seg_hooks
 from rifle_ext.errors import RifleError
-from rifle_ext.hooks import TrainingRun
-from rifle_ext.isolation import on_cpu
-from rifle_ext.patching import rebound
-from rifle_ext.plan import Request, refuse_download
+from rifle_ext.runtime.isolation import on_cpu
+from rifle_ext.runtime.patching import rebound
+from rifle_ext.training.hooks import TrainingRun
+from rifle_ext.training.setup import Request, refuse_download
 from seg_hooks.rebuild import no_pretrained_weights
 from seg_hooks.synthetic import MadeUpDataset
 from seg_hooks.training import training_run
@@ -23,7 +23,7 @@ from seg_hooks.training import training_run
 
 @contextlib.contextmanager
 def set_up(request: Request) -> Iterator[Tuple[Mapping[str, Any], TrainingRun]]:
-    """A `rifle_ext.plan.Setup`: the config and the run of its training, on the CPU.
+    """A `rifle_ext.training.setup.Setup`: the config and the run of its training, on the CPU.
 
     Raises
     ------

@@ -12,7 +12,7 @@ from paddle import nn
 from paddleseg.cvlibs import SegBuilder
 from paddleseg.utils import utils
 
-from rifle_ext.patching import rebound, replaced
+from rifle_ext.runtime.patching import rebound, replaced
 
 
 class QuietBuilder(SegBuilder):

@@ -18,8 +18,8 @@ from typing import Any, Callable, List, MutableMapping, Optional
 
 import yaml
 
-from rifle_ext.methods import METHODS, has_block, hooks_for
-from rifle_ext.patching import rebind
+from rifle_ext.runtime.patching import rebind
+from rifle_ext.training.registry import METHODS, has_block, hooks_for
 
 _config_of_model: MutableMapping[Any, Any] = weakref.WeakKeyDictionary()
 _configs_with_blocks: "weakref.WeakSet[Any]" = weakref.WeakSet()

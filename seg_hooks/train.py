@@ -15,7 +15,7 @@ from typing import Any, Dict, List, Optional
 import yaml
 
 import seg_hooks
-from rifle_ext.compat import before_paddle
+from rifle_ext.runtime.compat import before_paddle
 from seg_hooks import compat
 
 EXPORTED = "of the models exported beside checkpoints, with uniform_output_enabled in the config"

@@ -14,10 +14,10 @@ import paddle
 from paddle import nn
 
 from rifle_ext.errors import RifleError
-from rifle_ext.hooks import Hook, TrainingRun
-from rifle_ext.methods import hooks_for
-from rifle_ext.patching import replaced
-from rifle_ext.reset import write_model
+from rifle_ext.redraw.reset import write_model
+from rifle_ext.runtime.patching import replaced
+from rifle_ext.training.hooks import Hook, TrainingRun
+from rifle_ext.training.registry import hooks_for
 from seg_hooks.rebuild import rebuild
 
 CORNER = 128

@@ -14,7 +14,8 @@ import paddle
 from paddle.vision import models
 
 from benchmarks.cost.timing import interleaved, ratio
-from rifle_ext import RIFLE, fresh
+from rifle_ext import RIFLE
+from rifle_ext.redraw import fresh
 
 SIZES = [10**power for power in range(3, 9)]
 WIDTH = 100

@@ -17,15 +17,16 @@ from typing import Any, Callable, Dict
 import paddle
 
 from benchmarks.cost.timing import interleaved, now, ratio
-from rifle_ext import fresh
-from rifle_ext.config import parse_block
-from rifle_ext.hooks import TrainingRun
-from rifle_ext.outputs import tensors_in
-from rifle_ext.plan import Plan, Request
-from rifle_ext.reset import digest, reinitialize
-from rifle_ext.rifle_hook import RifleHook
-from rifle_ext.selection import select
-from rifle_ext.training_options import toolkits
+from rifle_ext.commands.training_options import toolkits
+from rifle_ext.heads.outputs import tensors_in
+from rifle_ext.heads.selection import select
+from rifle_ext.methods.rifle.block import parse_block
+from rifle_ext.methods.rifle.hook import RifleHook
+from rifle_ext.methods.rifle.plan import Plan
+from rifle_ext.redraw import fresh
+from rifle_ext.redraw.reset import digest, reinitialize
+from rifle_ext.training.hooks import TrainingRun
+from rifle_ext.training.setup import Request
 
 REPEATS = 9
 IDLE_BLOCKS, IDLE_STEPS = 15, 4

@@ -19,9 +19,9 @@ import paddle
 from paddle.vision.models import resnet18
 
 from benchmarks.cost.timing import interleaved, ratio
-from rifle_ext import fresh
-from rifle_ext.ranks import check_same
-from rifle_ext.reset import digest, reinitialize
+from rifle_ext.redraw import fresh
+from rifle_ext.redraw.reset import digest, reinitialize
+from rifle_ext.training.ranks import check_same
 
 RANKS, REPEATS = 2, 15
 PROJECT = Path(__file__).resolve().parents[2]

@@ -41,7 +41,7 @@ def main() -> None:
     add = parser.add_argument
     add("--work", type=Path, default=Path("output/transfer"), help="folder for data and outputs")
     add("--results", type=Path, default=RESULTS, help="JSON lines, one for each training")
-    add("--seeds", type=int, default=5, help=f"how many, at most {data.SEEDS}")
+    add("--seeds", type=int, default=5, choices=range(1, data.SEEDS + 1), help="how many")
     add("--jobs", type=int, default=2, help="trainings at a time")
     add("--only", default="", help="beginning of the keys to run: task/model/steps/arm/seed")
     add("--device", choices=["cpu", "gpu"], default="cpu")

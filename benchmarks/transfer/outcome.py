@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 import json
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Iterable, List, Optional
 
 import numpy as np
 import paddle
+
+from rifle_ext.training.weight_change import relative_change
 
 
 def outcome(toolkit: str, folder: Path, pretrained: Optional[Path]) -> Dict[str, Any]:
@@ -55,17 +57,16 @@ def outcome(toolkit: str, folder: Path, pretrained: Optional[Path]) -> Dict[str,
 
 def moved(before: Dict[str, np.ndarray], after: Dict[str, np.ndarray]) -> Dict[str, float]:
     """For each stage of a backbone, the norm of its change over its norm before, a fraction."""
-    stages: Dict[str, List[str]] = {}
-    for name in before:
-        stages.setdefault(stage_of(name), []).append(name)
-    norms = {
-        stage: [np.concatenate([weights[n].ravel() for n in names]) for weights in (before, after)]
-        for stage, names in stages.items()
-    }
-    return {
-        stage: round(float(np.linalg.norm(b - a) / np.linalg.norm(b)), 4)
-        for stage, (b, a) in norms.items()
-    }
+    change = relative_change(before, after, stages)
+    return {stage: round(value, 4) for stage, value in change.items()}
+
+
+def stages(names: Iterable[str]) -> Dict[str, List[str]]:
+    """The names of each stage."""
+    found: Dict[str, List[str]] = {}
+    for name in names:
+        found.setdefault(stage_of(name), []).append(name)
+    return found
 
 
 def stage_of(name: str) -> str:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import importlib
 import sys
 
-from rifle_ext.compat import before_paddle
-from rifle_ext.methods import METHODS
+from rifle_ext.runtime.compat import before_paddle
+from rifle_ext.training.registry import METHODS
 
 
 def main(toolkit: str, seed: int) -> None:

@@ -6,7 +6,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Tuple
 
-from benchmarks.transfer.data import available
+import yaml
+
+from benchmarks.transfer import data
 
 CONFIGS = Path(__file__).parent / "configs"
 TOOLKITS = {"pp_liteseg": "seg", "pp_liteseg_sgd": "seg", "gfl": "det", "ppyoloe": "det"}
@@ -15,8 +17,6 @@ SOURCES = {"pp_liteseg_sgd": "pp_liteseg"}
 METRICS = {"seg": "mIoU", "det": "mAP"}
 
 SHOTS_BATCH, SOURCE_BATCH = 4, 8
-STEPS_PER_EPOCH = 6
-"""Of a fine-tuning: 24 scenes in batches of 4."""
 
 SOURCE_STEPS = {"pp_liteseg": 3000, "gfl": 2500, "ppyoloe": 2500}
 SOURCE_RATE = {"pp_liteseg": 0.004, "gfl": 0.002, "ppyoloe": 0.002}
@@ -136,7 +136,7 @@ def experiments(seeds: int) -> List[Run]:
     swept += [("fashion", "pp_liteseg", STEPS, arm) for arm in COUNTS]
     wanted = [(run, seed) for seed in range(seeds) for run in main]
     wanted += [(run, seed) for seed in range(min(seeds, SWEPT)) for run in swept]
-    runs = [Run(*run, seed) for run, seed in dict.fromkeys(wanted) if available(run[0])]
+    runs = [Run(*run, seed) for run, seed in dict.fromkeys(wanted) if data.available(run[0])]
     return sorted(runs, key=lambda run: run.steps == max(LENGTHS))
 
 
@@ -153,8 +153,11 @@ def source_config(task: str, model: str, scenes: Path, save_to: Path) -> Dict[st
         The file for the weights without the output layers.
     """
     steps, rate = SOURCE_STEPS[model], SOURCE_RATE[model]
-    make = _seg if TOOLKITS[model] == "seg" else _det
-    config = make(model, scenes / "source", "train", steps, rate, SOURCE_BATCH, 500)
+    folder, epoch = scenes / "source", data.SOURCE // SOURCE_BATCH
+    if TOOLKITS[model] == "seg":
+        config = _seg(model, folder, "train", steps, rate, SOURCE_BATCH)
+    else:
+        config = _det(model, folder, "train", steps // epoch, rate, SOURCE_BATCH)
     return {**config, "trick": {"type": "SaveWithoutOutputs", "path": str(save_to)}}
 
 
@@ -175,12 +178,13 @@ def target_config(run: Run, scenes: Path, pretrained: Path) -> Dict[str, Any]:
         change["rifle"] = {**change["rifle"], "seed": run.seed}  # other fresh heads for each seed
     disturb = change.pop("disturb", None)
     seg = TOOLKITS[run.model] == "seg"
-    make = _seg if seg else _det
-    few, rate = f"few_{run.seed}", TARGET_RATE[run.model]
-    config = make(run.model, scenes / "target", few, run.steps, rate, SHOTS_BATCH, STEPS_PER_EPOCH)
+    folder, few, rate = scenes / "target", f"few_{run.seed}", TARGET_RATE[run.model]
     if seg:
+        config = _seg(run.model, folder, few, run.steps, rate, SHOTS_BATCH)
         config["model"] = {"pretrained": str(pretrained)}
     else:
+        epochs = run.steps // (data.SHOTS // SHOTS_BATCH)
+        config = _det(run.model, folder, few, epochs, rate, SHOTS_BATCH)
         config["pretrain_weights"] = str(pretrained)
     if disturb:
         _disturb(config, seg, disturb)
@@ -188,7 +192,7 @@ def target_config(run: Run, scenes: Path, pretrained: Path) -> Dict[str, Any]:
 
 
 def _seg(
-    model: str, folder: Path, scenes: str, steps: int, rate: float, batch: int, per_epoch: int
+    model: str, folder: Path, scenes: str, steps: int, rate: float, batch: int
 ) -> Dict[str, Any]:
     root = {"dataset_root": str(folder)}
     return {
@@ -202,9 +206,8 @@ def _seg(
 
 
 def _det(
-    model: str, folder: Path, scenes: str, steps: int, rate: float, batch: int, per_epoch: int
+    model: str, folder: Path, scenes: str, epochs: int, rate: float, batch: int
 ) -> Dict[str, Any]:
-    epochs = steps // per_epoch
     warm_up = {"name": "LinearWarmup", "start_factor": 0.1, "steps": 20}
     return {
         "_BASE_": [str(CONFIGS / f"{model}.yml")],
@@ -223,8 +226,6 @@ def _det(
 
 def _disturb(config: Dict[str, Any], seg: bool, rate: float) -> None:
     """Add disturbed labels to a config's training data, in place."""
-    import yaml
-
     base = CONFIGS / ("pp_liteseg.yml" if seg else "detector.yml")
     base_config = yaml.safe_load(base.read_text())
     if seg:

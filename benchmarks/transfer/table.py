@@ -25,7 +25,7 @@ from benchmarks.transfer.settings import (
     ZERO,
 )
 from benchmarks.transfer.statistics import Comparison, compare, estimate, holm
-from rifle_ext.report.recovery import Recovery, recoveries
+from rifle_ext.commands.report.recovery import Recovery, recoveries
 
 RESULTS = Path(__file__).parent / "results/runs.jsonl"
 PAGE = Path(__file__).resolve().parents[2] / "docs/benefit.md"

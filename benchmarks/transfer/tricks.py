@@ -12,10 +12,11 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
-from rifle_ext.head_lr import HeadLearningRate
-from rifle_ext.hooks import Hook, TrainingRun
-from rifle_ext.schedule import cosine
-from rifle_ext.selection import select
+from rifle_ext.heads.selection import select
+from rifle_ext.methods.rifle.block import RifleConfig
+from rifle_ext.methods.rifle.schedule import Schedule, cosine, make_schedule
+from rifle_ext.training.head_lr import HeadLearningRate
+from rifle_ext.training.hooks import Hook, TrainingRun
 
 RESIDUAL_BLOCKS = {"AddBottleneck", "BasicBlock"}
 """Blocks whose output is a residual added to their input; of STDC and of CSPResNet."""
@@ -24,6 +25,12 @@ RESIDUAL_BLOCKS = {"AddBottleneck", "BasicBlock"}
 def output_layers(run: TrainingRun) -> Dict[str, nn.Layer]:
     """The layers RIFLE would reset, by structured name."""
     return select(run.model, "auto", run.forward, run.gives_losses).layers(run.model)
+
+
+def equal_periods(run: TrainingRun, number: int) -> Schedule:
+    """The periods that RIFLE would cut a training into with one reset less."""
+    block = RifleConfig.model_validate({"max_re_num": number - 1})
+    return make_schedule(block, run.total_steps, run.steps_per_epoch)
 
 
 class CyclicRate(Hook):
@@ -42,12 +49,11 @@ class CyclicRate(Hook):
         """Take the peak of the training's own schedule."""
         parameters = [p for p in run.model.parameters() if not p.stop_gradient]
         self._rates = HeadLearningRate(parameters, run.optimizer, run.total_steps)
+        self._schedule = equal_periods(run, self.periods)
 
     def on_step_begin(self, run: TrainingRun, step: int) -> None:
         """Set the rate of the next step."""
-        bounds = [i * run.total_steps // self.periods for i in range(self.periods + 1)]
-        start = max(b for b in bounds[:-1] if b <= step)
-        self._rates.set(step, cosine(step, start, bounds[bounds.index(start) + 1]))
+        self._rates.set(step, cosine(step, *self._schedule.period(step)))
 
 
 class HeadDropout(Hook):
@@ -162,8 +168,7 @@ class RecreatedHead(Hook):
     def on_train_begin(self, run: TrainingRun) -> None:
         """Find the output layers."""
         self._layers = output_layers(run)
-        periods = self.resets + 1
-        self._due = {i * run.total_steps // periods for i in range(1, periods)}
+        self._due = {reset.step for reset in equal_periods(run, self.resets + 1).resets}
 
     def on_step_begin(self, run: TrainingRun, step: int) -> None:
         """Replace the parameters if it is time to."""

@@ -17,11 +17,12 @@ from typing import Any, Dict, List, Set
 from paddle import nn
 
 from benchmarks.zoo.models import architecture, class_dependent
-from rifle_ext.config import parse_block
-from rifle_ext.hooks import TrainingRun
-from rifle_ext.outputs import tensors_in
-from rifle_ext.plan import Plan, Request
-from rifle_ext.training_options import toolkits
+from rifle_ext.commands.training_options import toolkits
+from rifle_ext.heads.outputs import tensors_in
+from rifle_ext.methods.rifle.block import parse_block
+from rifle_ext.methods.rifle.plan import Plan
+from rifle_ext.training.hooks import TrainingRun
+from rifle_ext.training.setup import Request
 
 
 def main(toolkit: str, config: str) -> Dict[str, Any]:

@@ -19,10 +19,11 @@ import numpy as np
 import paddle
 
 from benchmarks.zoo.models import architecture
-from rifle_ext import fresh
-from rifle_ext.config import parse_block
-from rifle_ext.plan import Plan, Request
-from rifle_ext.training_options import toolkits
+from rifle_ext.commands.training_options import toolkits
+from rifle_ext.methods.rifle.block import parse_block
+from rifle_ext.methods.rifle.plan import Plan
+from rifle_ext.redraw import fresh
+from rifle_ext.training.setup import Request
 
 DRAWS = 20
 

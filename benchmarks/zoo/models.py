@@ -7,10 +7,10 @@ from typing import Any, Iterator, Set
 
 from paddle import nn
 
-from rifle_ext.hooks import TrainingRun
-from rifle_ext.isolation import beside_training
-from rifle_ext.outputs import trainable_parameters
-from rifle_ext.patching import replaced
+from rifle_ext.heads.outputs import trainable_parameters
+from rifle_ext.runtime.isolation import beside_training
+from rifle_ext.runtime.patching import replaced
+from rifle_ext.training.hooks import TrainingRun
 
 COUNTS = ("num_classes", "num_joints", "num_identities", "num_identities_dict")
 

@@ -1,0 +1,80 @@
+"""Whether rifle-ext itself is installed and active: pure functions, a finding each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Collection, Mapping, Optional, Sequence
+
+from rifle_ext.commands.doctor.checks import NOTE, OK, PROBLEM, Finding
+
+REINSTALL = "in the checkout of rifle-ext: pip install --force-reinstall --no-deps ."
+TRAIN_TOOLS = "train with python -m seg_hooks.train or python -m det_hooks.train"
+
+
+def check_command(prefix: str, executable: str, others: Optional[str]) -> Finding:
+    """Whether the command `python`, whose prefix is `others`, is the Python that was looked at."""
+    if others is not None and Path(others).resolve() == Path(prefix).resolve():
+        return Finding("command", OK, "`python` is this Python")
+    found = "there is no `python`" if others is None else f"`python` is another one, of {others}"
+    return Finding(
+        "command",
+        NOTE,
+        f"{found}; all that is said here is about {executable}",
+        f"activate the environment {prefix}, or write {executable} for python",
+    )
+
+
+def check_package(version: str, folder: Optional[str], installed: Optional[str]) -> Finding:
+    """Whether rifle-ext is installed, and its files are those of the installed version."""
+    found = f"rifle-ext {version} in {folder}"
+    if installed == version:
+        return Finding("package", OK, found)
+    said = "not installed, only found" if installed is None else f"but {installed} is installed"
+    return Finding("package", NOTE, f"{found}, {said}", REINSTALL)
+
+
+def check_startup(
+    active: bool, files: Sequence[str], environment: Mapping[str, str], switches: Collection[str]
+) -> Finding:
+    """Whether this process was started with the start-up file.
+
+    Parameters
+    ----------
+    active
+        Whether it did its work in this process.
+    files
+        Its paths in the site-packages folders of this Python.
+    environment
+        The environment variables.
+    switches
+        Switches among ``-S``, ``-I`` and ``-s`` that Python was started with.
+    """
+    where = f"rifle_ext_startup.pth in {', '.join(str(Path(file).parent) for file in files)}"
+    if active:
+        return Finding("startup", OK, f"active, {where}" if files else "active")
+    if environment.get("RIFLE_EXT_AUTOLOAD") == "0":
+        found, mend = "switched off by RIFLE_EXT_AUTOLOAD=0", "unset RIFLE_EXT_AUTOLOAD"
+    elif "-S" in switches:
+        found, mend = "Python was started with -S, which reads no .pth file", "start it without -S"
+    elif files and switches:
+        found = f"{where} was left out by {' '.join(switches)}"
+        mend = "start Python without it"
+    elif files:
+        found = (
+            f"{where} is there, but did nothing: the package is not installed beside it, or damaged"
+        )
+        mend = REINSTALL
+    else:
+        found, mend = "rifle_ext_startup.pth is not in site-packages", REINSTALL
+    found += "; the toolkits' own train tools ignore the rifle block"
+    return Finding("startup", PROBLEM, found, f"{mend}; or {TRAIN_TOOLS}")
+
+
+def check_adapters(names: Collection[str]) -> Finding:
+    """Whether the installation lists the adapters, by the modules they wait for."""
+    missing = sorted({"paddleseg.core", "ppdet.engine"} - set(names))
+    if not missing:
+        return Finding("adapters", OK, f"waiting for {', '.join(sorted(names))}")
+    return Finding(
+        "adapters", PROBLEM, f"the installation names none for {', '.join(missing)}", REINSTALL
+    )

@@ -1,0 +1,219 @@
+"""One training, read from its output folder."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any, Collection, Dict, List, Optional, Sequence, Set, Tuple
+
+from rifle_ext.commands.report.reading import read, readers
+from rifle_ext.commands.report.recovery import Recovery, recoveries
+from rifle_ext.errors import RifleError
+from rifle_ext.training.curves import Curves
+from rifle_ext.training.events import FILE_NAME
+
+Change = Dict[int, Dict[str, float]]
+"""How far each stage moved in each period, which is named by the iteration it began after."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training and what RIFLE did to it.
+
+    Attributes
+    ----------
+    folder
+        Its output folder.
+    block
+        The validated `rifle:` block; None if it was trained without one.
+    total_steps
+        Its length in iterations: as planned, or what was logged if it was trained without a block.
+    resets
+        The event of each reset, in order of their steps; the last one where a resumed training did
+        one again.
+    curves
+        Loss and metric.
+    change
+        How far each stage of the model moved in each period.
+    change_from
+        Where that is from: ``track``, ``checkpoints`` or nothing.
+    """
+
+    folder: Path
+    block: Optional[Dict[str, Any]]
+    total_steps: int
+    resets: List[Dict[str, Any]]
+    curves: Curves
+    change: Change
+    change_from: str
+
+    @property
+    def reset_steps(self) -> List[int]:
+        """Iterations done before each reset."""
+        return [reset["step"] for reset in self.resets]
+
+    @property
+    def recoveries(self) -> List[Recovery]:
+        """The recovery from each reset."""
+        return recoveries(self.reset_steps, self.curves.losses, self.curves.metrics)
+
+    @property
+    def best(self) -> Tuple[int, float]:
+        """Iteration and metric of the best evaluation; (0, nan) if there was none."""
+        return max(
+            self.curves.metrics.items(), key=lambda point: point[1], default=(0, float("nan"))
+        )
+
+    @property
+    def last(self) -> Tuple[int, float]:
+        """Iteration and metric of the last evaluation; (0, nan) if there was none."""
+        return max(self.curves.metrics.items(), default=(0, float("nan")))
+
+    @property
+    def label(self) -> str:
+        """What RIFLE did and for how long, the seed apart: runs of one label are repetitions.
+
+        The rest of the config is not compared.
+        """
+        if self.block is None or not self.resets:
+            none = "without resets" if self.block is None else "no reset done"
+            return f"{none}, {self.total_steps} iterations"
+        defaults = {"layers": "auto", "head_lr": "none", "optimizer_state": "reset"}
+        left_out = ("seed", "track", "max_re_num", "re_init_epoch", "re_init_iter", "keep_last")
+        more = [
+            f"{key}: {value}"
+            for key, value in self.block.items()
+            if key not in left_out and value != defaults.get(key)
+        ]
+        steps = ", ".join(map(str, self.reset_steps))
+        return "; ".join([f"reset after {steps} of {self.total_steps} iterations", *more])
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it was trained without a block."""
+        return self.block is None
+
+
+def load(folder: Path, logs: Sequence[Path] = (), outputs: Collection[str] = ()) -> Run:
+    """Read a training.
+
+    Parameters
+    ----------
+    folder
+        Its output folder.
+    logs
+        Where its log is, if not there (`rifle_ext.commands.report.reading.read`).
+    outputs
+        Names of output layers' parameters, which are left out where checkpoints are compared, as
+        are those that this training reset.
+
+    Raises
+    ------
+    RifleError
+        If there is no such folder, or nothing in it says how the training went.
+    """
+    if not folder.is_dir():
+        raise RifleError(f"{folder}: there is no such folder; name the output folder of a training")
+    events = _events(folder / FILE_NAME)
+    plan = next((e for e in reversed(events) if e["event"] == "plan"), None)
+    starts = [0, *(e["step"] for e in events if e["event"] == "resume")]
+    curves = read(folder, logs, starts)
+    epoch = plan["steps_per_epoch"] if plan else curves.steps_per_epoch
+    total = plan["total_steps"] if plan else max(curves.losses)
+    resets = {e["step"]: e for e in events if e["event"] == "reset"}
+    change, change_from = _tracked(events), "track"
+    if not change:
+        head = {*outputs, *outputs_of(folder)}
+        files = readers()[curves.toolkit].checkpoints(folder, epoch, total)
+        change, change_from = _from_checkpoints(files, sorted(resets), head), "checkpoints"
+    return Run(
+        folder,
+        plan.get("block") if plan else None,
+        total,
+        [resets[step] for step in sorted(resets)],
+        curves,
+        change,
+        change_from if change else "",
+    )
+
+
+def outputs_of(folder: Path) -> Set[str]:
+    """Names of the parameters that a training reset."""
+    events = _events(folder / FILE_NAME)
+    return {name for e in events if e["event"] == "reset" for name in e["parameters"]}
+
+
+def _events(path: Path) -> List[Dict[str, Any]]:
+    """What happened, in order: what a resumed training did again counts as it was the last time.
+
+    A last line that a kill cut short is left out.
+    """
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
+    events: List[Dict[str, Any]] = []
+    try:
+        for event in map(json.loads, lines):
+            if event["event"] == "resume":
+                events = [e for e in events if not _is_superseded(e, event["step"])]
+            events.append(event)
+    except (ValueError, KeyError, TypeError) as error:
+        raise RifleError(f"{path}: not the events of a training: {error}") from error
+    return events
+
+
+def _is_superseded(event: Dict[str, Any], resumed: int) -> bool:
+    """A reset is after its step and belongs to what follows; a look at the weights, to before."""
+    kind = event["event"]
+    return (kind == "reset" and event["step"] >= resumed) or (
+        kind == "weights" and event["step"] > resumed
+    )
+
+
+def _tracked(events: Sequence[Dict[str, Any]]) -> Change:
+    looks = {e["since"]: e["change"] for e in events if e["event"] == "weights"}
+    return {since: looks[since] for since in sorted(looks)}
+
+
+def _from_checkpoints(
+    files: Dict[int, Path], resets: Sequence[int], head: Collection[str]
+) -> Change:
+    """Between the first and the last checkpoint of each period, the output layers left out.
+
+    A checkpoint at a reset holds what was there before it: it ends one period, and as the rest of
+    the model is not changed by a reset, it begins the next.
+    """
+    bounds = [0, *resets, max(files, default=0)]
+    change: Change = {}
+    for begin, end in zip(bounds, bounds[1:]):
+        inside = sorted(step for step in files if begin <= step <= end)
+        if len(inside) > 1:
+            change[inside[0]] = _compare(files[inside[0]], files[inside[-1]], head)
+    return change
+
+
+def _compare(before: Path, after: Path, head: Collection[str]) -> Dict[str, float]:
+    from rifle_ext.runtime.compat import before_paddle
+
+    before_paddle()
+    import paddle
+
+    from rifle_ext.training.weight_change import relative_change
+
+    statistics = ("._mean", "._variance")
+    old, new = (
+        {
+            name: value
+            for name, value in paddle.load(str(path), return_numpy=True).items()
+            if name not in head and not name.endswith(statistics) and hasattr(value, "dtype")
+        }
+        for path in (before, after)
+    )
+    return relative_change(old, new)
+
+
+def spread(values: Sequence[float]) -> Tuple[Optional[float], Optional[float]]:
+    """Mean and sample standard deviation of those that are numbers; None where there is none."""
+    known = [value for value in values if not math.isnan(value)]
+    return fmean(known) if known else None, stdev(known) if len(known) > 1 else None

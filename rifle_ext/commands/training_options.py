@@ -1,0 +1,92 @@
+"""What the commands that look at a training share: their options, and setting it up."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from pathlib import Path
+from typing import Any, Dict, Iterator, Mapping, Tuple
+
+from rifle_ext.entry_groups import entry_group
+from rifle_ext.errors import RifleError
+from rifle_ext.runtime.compat import before_paddle
+
+TOOLKITS = "rifle_ext.toolkits"
+IMAGES = 1000
+"""Size of a made-up training set, unless `--images` says."""
+
+
+class ToolkitError(RifleError):
+    """A toolkit failed with an error of its own, which is shown too."""
+
+
+def toolkits() -> Dict[str, Any]:
+    """Entry points of what sets trainings up (`training.setup.Setup`), by toolkit."""
+    return entry_group(TOOLKITS)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name a training."""
+    add = parser.add_argument
+    add("--toolkit", required=True, choices=sorted(toolkits()), help="whose config it is")
+    add("-c", "--config", required=True, help="path of the config file")
+    add(
+        "-o", "--opts", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
+        help="override the config, e.g. rifle.max_re_num=2",
+    )  # fmt: skip
+    add("--synthetic", action="store_true", help="use made-up samples: no data set is needed")
+    add(
+        "--images", type=int, metavar="N",
+        help=f"with --synthetic, size of the training set (default: {IMAGES})",
+    )  # fmt: skip
+
+
+def check_options(chosen: argparse.Namespace) -> None:
+    """Raise RifleError if an option's value cannot be used."""
+    if not Path(chosen.config).is_file():
+        raise RifleError(f"--config {chosen.config}: there is no such file")
+    if chosen.images is not None and not chosen.synthetic:
+        raise RifleError("--images: the size of the made-up data set of --synthetic, not given")
+    if chosen.images is not None and chosen.images < 1:
+        raise RifleError(f"--images {chosen.images}: allowed is a whole number, 1 or more")
+    wrong = next((o for o in chosen.opts if not o.partition("=")[0] or "=" not in o), None)
+    if wrong is not None:
+        raise RifleError(f"--opts {wrong}: allowed is key=value, as in rifle.max_re_num=2")
+
+
+@contextlib.contextmanager
+def training(chosen: argparse.Namespace) -> Iterator[Tuple[Mapping[str, Any], Any]]:
+    """The training that the options name, set up but not begun: its config and `TrainingRun`.
+
+    What the toolkit prints goes to standard error.
+
+    Raises
+    ------
+    RifleError
+        If the toolkit cannot set it up, or the model cannot be run on a training sample.
+    """
+    before_paddle()
+    from rifle_ext.training.setup import Request
+
+    request = Request(chosen.config, chosen.opts, chosen.synthetic, chosen.images or IMAGES)
+    with contextlib.redirect_stdout(sys.stderr), contextlib.ExitStack() as stack:
+        set_up = toolkits()[chosen.toolkit].load()
+        with _naming(chosen.config, "the training cannot be set up"):
+            config, run = stack.enter_context(set_up(request))
+        with _naming(chosen.config, "the model cannot be run on a training sample"):
+            yield config, run
+
+
+@contextlib.contextmanager
+def _naming(config: str, what: str) -> Iterator[None]:
+    """Turn whatever a toolkit says of a config into one message that names the config."""
+    try:
+        yield
+    except RifleError as error:
+        known = str(error).startswith(f"{config}:")
+        raise error if known else RifleError(f"{config}: {error}") from error
+    except (Exception, SystemExit) as error:
+        lines = str(error).strip().splitlines() or [""]
+        said = f"{config}: {what}: {type(error).__name__}: {lines[-1].strip()}"
+        raise ToolkitError(said) from error

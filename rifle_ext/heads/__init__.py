@@ -1,0 +1,1 @@
+"""Which layers of a model are its output layers."""

@@ -1,0 +1,145 @@
+"""What of a model a `rifle:` block's `layers` stands for."""
+
+from __future__ import annotations
+
+import fnmatch
+from dataclasses import dataclass
+from typing import Dict, Iterable, Iterator, List, Sequence, Tuple, Union
+
+from paddle import Tensor, nn
+
+from rifle_ext.errors import RifleError, did_you_mean
+from rifle_ext.heads.modules import head_of
+from rifle_ext.heads.outputs import Forward, output_parameters, trainable_parameters
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a reset touches, by structured name, in the model's order.
+
+    Attributes
+    ----------
+    parameters
+        Trainable parameters.
+    buffers
+        Running statistics: of the batch normalizations whose scale or shift is reset, and of all in
+        whole head modules.
+    """
+
+    parameters: Dict[str, Tensor]
+    buffers: Dict[str, Tensor]
+
+    @property
+    def tensors(self) -> Dict[str, Tensor]:
+        """Parameters, then buffers."""
+        return {**self.parameters, **self.buffers}
+
+    @property
+    def values(self) -> int:
+        """How many numbers a reset writes."""
+        return sum(int(tensor.size) for tensor in self.tensors.values())
+
+    def layers(self, model: nn.Layer) -> Dict[str, nn.Layer]:
+        """The layers that own the tensors, by structured name, in the model's order.
+
+        The model itself has the empty name.
+        """
+        owners = {name.rpartition(".")[0] for name in self.tensors}
+        named = model.named_sublayers(include_self=True)
+        return {name: layer for name, layer in named if name in owners}
+
+
+def select(
+    model: nn.Layer,
+    layers: Union[str, Sequence[str]],
+    forward: Forward,
+    losses: bool = False,
+) -> Selection:
+    """What `layers` of a block stands for in this model.
+
+    Parameters
+    ----------
+    model
+        The model to be trained.
+    layers
+        'auto', 'head', or names or globs over structured names of parameters and sublayers.
+    forward, losses
+        As for `output_parameters`; used for 'auto' and 'head' only.
+
+    Raises
+    ------
+    RifleError
+        If nothing trainable is found, or a name matches nothing.
+    """
+    if isinstance(layers, str):
+        outputs = output_parameters(model, forward, losses)
+        return (
+            _head_modules(model, outputs) if layers == "head" else _with_statistics(model, outputs)
+        )
+    return _with_statistics(model, _matching(model, layers))
+
+
+def _with_statistics(model: nn.Layer, parameters: Dict[str, Tensor]) -> Selection:
+    """The parameters, and what batch normalizations among them remember of the old output."""
+    owners = {name.rpartition(".")[0] for name in parameters}
+    statistics = _batch_norm_statistics(model)
+    return Selection(parameters, {n: t for n, t in statistics if n.rpartition(".")[0] in owners})
+
+
+def _head_modules(model: nn.Layer, outputs: Dict[str, Tensor]) -> Selection:
+    """Everything in the modules that hold outputs and no backbone or neck."""
+    trainable = trainable_parameters(model)
+    everything = [name for name, _ in model.named_parameters()]
+    heads = {head_of(name, everything) for name in outputs}
+
+    def chosen(named: Iterable[Tuple[str, Tensor]]) -> Dict[str, Tensor]:
+        return {n: t for n, t in named if any(n == h or n.startswith(f"{h}.") for h in heads)}
+
+    saved = set(model.state_dict())
+    buffers = chosen((name, buffer) for name, buffer in model.named_buffers() if name in saved)
+    return Selection(
+        chosen(trainable.items()), {**chosen(_batch_norm_statistics(model)), **buffers}
+    )
+
+
+def _batch_norm_statistics(model: nn.Layer) -> Iterator[Tuple[str, Tensor]]:
+    """Running means and variances, which Paddle keeps as frozen parameters, by structured name."""
+    for name, layer in model.named_sublayers():
+        if isinstance(layer, nn.layer.norm._BatchNormBase):
+            yield f"{name}._mean", layer._mean
+            yield f"{name}._variance", layer._variance
+
+
+def _matching(model: nn.Layer, patterns: Sequence[str]) -> Dict[str, Tensor]:
+    """Trainable parameters that a pattern names, or that lie in a sublayer it names."""
+    parameters, changing = dict(model.named_parameters()), trainable_parameters(model)
+    sublayers = [name for name, _ in model.named_sublayers()]
+    wanted = set()
+    for pattern in patterns:
+        named = set(fnmatch.filter(parameters, pattern))
+        prefixes = tuple(f"{name}." for name in fnmatch.filter(sublayers, pattern))
+        named |= {name for name in parameters if prefixes and name.startswith(prefixes)}
+        if not named & set(changing):
+            raise RifleError(_nothing_matches(pattern, named, parameters, sublayers))
+        wanted |= named
+    return {name: parameter for name, parameter in changing.items() if name in wanted}
+
+
+def _nothing_matches(
+    pattern: str, frozen: set, parameters: Dict[str, Tensor], sublayers: List[str]
+) -> str:
+    said = f'rifle.layers: "{pattern}" matches '
+    if frozen:
+        return f"{said}only frozen parameters ({', '.join(sorted(frozen)[:5])}), which never change"
+    owners = _last_owners(parameters)
+    return (
+        f"{said}no parameter and no sublayer{did_you_mean(pattern, [*sublayers, *parameters])}; "
+        f"top-level sublayers: {', '.join(n for n in sublayers if '.' not in n)}; "
+        f"last layers with parameters: {', '.join(owners)}"
+    )
+
+
+def _last_owners(parameters: Dict[str, Tensor], count: int = 8) -> Tuple[str, ...]:
+    """Names of the last few sublayers that own parameters, where a head usually is."""
+    owners = dict.fromkeys(name.rpartition(".")[0] for name in parameters)
+    return tuple(owner for owner in owners if owner)[-count:]

@@ -1,0 +1,1 @@
+"""RIFLE: re-initialize the output layers several times during fine-tuning."""

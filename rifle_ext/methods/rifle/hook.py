@@ -1,0 +1,145 @@
+"""RIFLE as a hook that trainers run.
+
+Li et al., "RIFLE: Backpropagation in Depth for Deep Transfer Learning through Re-Initializing the
+Fully-connected LayEr", ICML 2020, algorithm 1.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Optional
+
+from rifle_ext.errors import RifleError
+from rifle_ext.methods.rifle.block import RifleConfig
+from rifle_ext.methods.rifle.plan import Plan
+from rifle_ext.methods.rifle.schedule import Reset, cosine
+from rifle_ext.redraw.reset import check_optimizer, digest, reinitialize
+from rifle_ext.training.head_lr import HeadLearningRate
+from rifle_ext.training.hooks import Hook, TrainingRun
+from rifle_ext.training.journal import Journal
+from rifle_ext.training.ranks import check_same, refuse_parts
+from rifle_ext.training.weight_change import WeightChange
+
+LOOKS = 20
+"""How many times in a training the change of the weights is looked at, resets apart."""
+
+
+class RifleHook(Hook):
+    """Re-initializes the output layers on schedule in a trainer's loop.
+
+    What it does at a step is a function of the block and the step; nothing is carried over.
+
+    Parameters
+    ----------
+    block
+        The validated `rifle:` block.
+    source
+        What the user knows the config as, for messages.
+    """
+
+    def __init__(self, block: RifleConfig, source: str = "config") -> None:
+        self.block = block
+        self.source = source
+
+    def on_train_begin(self, run: TrainingRun) -> None:
+        """Find the output layers, make the plan and say it.
+
+        Raises
+        ------
+        RifleError
+            If the plan cannot be made for this model and training.
+        """
+        try:
+            check_optimizer(run.optimizer)
+            self.plan = Plan(self.block, run)
+        except RifleError as error:
+            raise RifleError(f"{self.source}: {error}") from error
+        self.schedule, self.selection = self.plan.schedule, self.plan.selection
+        self._due = {reset.step: reset for reset in self.schedule.resets}
+        self._head_lr = (
+            HeadLearningRate(self.selection.parameters.values(), run.optimizer, run.total_steps)
+            if self.block.head_lr == "cyclic"
+            else None
+        )
+        self._change: Optional[WeightChange] = None
+        self._look_every = max(1, run.total_steps // LOOKS)
+        self._started, self._looking, self._step = False, False, 0
+        self._journal = Journal(run, self.block, self.plan)
+        self._journal.tell_plan()
+
+    def on_step_begin(self, run: TrainingRun, step: int) -> None:
+        """Do the reset that is due after `step` optimizer steps, if one is."""
+        if not self._started:
+            self._start(run, step)
+        self._step = step
+        due = self._due.get(step)
+        look = self._looking and (due is not None or step % self._look_every == 0)
+        if look and self._change is not None:
+            self._tell_change(self._change, step, restart=due is not None)
+        if due is not None:
+            self._reset(run, due)
+        if self._head_lr is not None:
+            self._head_lr.set(step, cosine(step, *self.schedule.period(step)))
+        if look:
+            head = next(iter(self.selection.parameters.values()))
+            rate = run.optimizer.get_lr() * head.optimize_attr["learning_rate"]
+            self._journal.scalar("head_lr", rate, step)
+
+    def on_train_end(self, run: TrainingRun) -> None:
+        """Give the output layers' learning rate back to the training's schedule."""
+        if self._head_lr is not None:
+            self._head_lr.restore()
+        done = self._step + 1
+        if self._change is not None and done == run.total_steps:
+            run.scalar = None  # the toolkit has closed its record
+            self._tell_change(self._change, done)
+        self._journal.end()
+
+    def _start(self, run: TrainingRun, step: int) -> None:
+        """At the first step of this process: where it starts from is known only now."""
+        self._started = True
+        refuse_parts()
+        self._journal.begin()
+        self._looking = run.scalar is not None or bool(self.block.track)
+        tracked = run.scalar is not None if self.block.track is None else self.block.track
+        if tracked and run.rank == 0:
+            self._change = WeightChange(
+                {
+                    name: parameter
+                    for name, parameter in run.model.named_parameters()
+                    if not parameter.stop_gradient and name not in self.selection.parameters
+                },
+                step,
+            )
+
+    def _tell_change(self, change: WeightChange, step: int, restart: bool = False) -> None:
+        """Say how far the weights have moved in this period."""
+        if step > change.since:
+            self._journal.tell_weights(step, change.since, change.stages())
+        if restart:
+            change.restart(step)
+
+    def _reset(self, run: TrainingRun, due: Reset) -> None:
+        begin = time.perf_counter()
+        values = self.plan.draw(due.index)
+        reinitialize(
+            self.selection.tensors,
+            values,
+            run.optimizer,
+            keep_optimizer_state=self.block.optimizer_state == "keep",
+            shadows=run.shadows,
+        )
+        written = digest(self.selection.tensors)
+        check_same(written, f"reset {due.index} after iteration {due.step}")
+        self._journal.tell_reset(
+            {
+                "step": due.step,
+                "epoch": due.epoch,
+                "index": due.index,
+                "of": len(self.schedule.resets),
+                "parameters": list(values),
+                "values": self.selection.values,
+                "digest": written,
+                "duration_ms": round(1000 * (time.perf_counter() - begin), 3),
+            }
+        )

@@ -1,0 +1,188 @@
+"""RIFLE in a training loop of one's own, with the interface of the published `paddle-rifle`."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+
+from paddle import Tensor, nn
+from paddle.nn.initializer import Initializer
+from paddle.optimizer import Optimizer
+
+from rifle_ext.errors import RifleError
+from rifle_ext.heads.outputs import own_parameters
+from rifle_ext.methods.rifle.block import parse_block
+from rifle_ext.methods.rifle.schedule import MOST
+from rifle_ext.redraw import fresh
+from rifle_ext.redraw.reset import check_optimizer, digest, reinitialize
+from rifle_ext.training.ranks import refuse_parts
+
+InitializerLike = Union[None, str, Mapping[str, Any], Initializer]
+"""An initializer: None for what the constructor draws, a name, a mapping, or Paddle's object."""
+
+_log = logging.getLogger("rifle_ext")
+
+
+@dataclass(frozen=True)
+class ResetDone:
+    """What one reset of a plain training loop did.
+
+    Attributes
+    ----------
+    epoch
+        The epoch given to `RIFLE.apply`.
+    index
+        1 for the first reset.
+    parameters
+        Names of what was reset: the layer's full name and the attribute.
+    digest
+        SHA-256 over the new values as float32 in the order of the names.
+    """
+
+    epoch: int
+    index: int
+    parameters: Tuple[str, ...]
+    digest: str
+
+
+class RIFLE:
+    """Re-initialize layers every few epochs of a training loop of one's own.
+
+    The interface of the published `paddle-rifle` module, with the parameters written in place, so
+    that the optimizer goes on training them.
+
+    Parameters
+    ----------
+    layers
+        The output layer or layers (any `paddle.nn.Layer`, containers too); all their trainable
+        parameters are reset.
+    re_init_epoch
+        Reset every so many epochs.
+    max_re_num
+        How many resets at most.
+    weight_initializer
+        How weights (two or more dimensions) are drawn: None as each layer's class draws them, an
+        `Initializer`, or a name or mapping as in the `rifle:` block; ``"original"`` restores the
+        values present now.
+    bias_initializer
+        The same for biases; None as weight_initializer says of other tensors.
+    optimizer
+        The optimizer that trains the layers; its state for them restarts with each reset.
+    seed
+        Of the fresh values.
+    epochs
+        Length of the training, if known: a reset that leaves fewer than `re_init_epoch` epochs is
+        then left out.
+
+    Raises
+    ------
+    RifleError
+        If an argument is wrong, the layers have no trainable parameters, or the optimizer's state
+        for them cannot restart by itself.
+
+    Examples
+    --------
+    >>> rifle = RIFLE(model.output, re_init_epoch=5, optimizer=optimizer)   # doctest: +SKIP
+    >>> for epoch in range(20):                                             # doctest: +SKIP
+    ...     rifle.apply(current_epoch=epoch)
+    ...     train_one_epoch(model, optimizer)
+    """
+
+    def __init__(
+        self,
+        layers: Union[nn.Layer, Sequence[nn.Layer]],
+        re_init_epoch: int = 5,
+        max_re_num: int = 3,
+        weight_initializer: InitializerLike = None,
+        optimizer: Optional[Optimizer] = None,
+        seed: int = 0,
+        epochs: Optional[int] = None,
+        bias_initializer: InitializerLike = None,
+    ) -> None:
+        given = {"weight": weight_initializer, "bias": bias_initializer}
+        ready = {kind: it for kind, it in given.items() if isinstance(it, Initializer)}
+        block = parse_block(
+            {
+                "re_init_epoch": re_init_epoch,
+                "max_re_num": max_re_num,
+                "weight_initializer": None if "weight" in ready else weight_initializer,
+                "bias_initializer": None if "bias" in ready else bias_initializer,
+                "seed": seed,
+            },
+            source="RIFLE(...)",
+        )
+        assert block is not None
+        refuse_parts()
+        check_optimizer(optimizer)
+        self.block = block
+        self.optimizer = optimizer
+        self.epochs = epochs
+        self._owners = _owners(layers)
+        self._tensors = {name: getattr(layer, key) for name, (layer, key) in self._owners.items()}
+        self._original = {name: tensor.clone().detach() for name, tensor in self._tensors.items()}
+        self._initializers = replace(block.initializers(), **ready)
+        self._last_epoch: Optional[int] = None
+
+    def apply(self, current_epoch: int) -> Optional[ResetDone]:
+        """Reset the layers if `current_epoch` is a multiple of `re_init_epoch`.
+
+        Call it once an epoch, before the epoch's training and after the evaluation and checkpoint
+        of the one before. A second call for the same epoch does nothing.
+
+        Parameters
+        ----------
+        current_epoch
+            Epochs done so far: 0 before the first one.
+
+        Returns
+        -------
+        ResetDone or None
+            None if no reset was due.
+        """
+        index, rest = divmod(current_epoch, self.block.re_init_epoch or 1)
+        repeated = current_epoch == self._last_epoch
+        self._last_epoch = current_epoch
+        if rest or not 1 <= index <= (self.block.max_re_num or MOST) or repeated:
+            return None
+        if self.epochs is not None and self.epochs - current_epoch < (
+            self.block.re_init_epoch or 1
+        ):
+            _log.info("[RIFLE] reset %d at epoch %d is skipped: too late", index, current_epoch)
+            return None
+        values = self._draw(index)
+        reinitialize(self._tensors, values, self.optimizer)
+        done = ResetDone(current_epoch, index, tuple(values), digest(values))
+        _log.info("[RIFLE] reset %d after %d epochs: %s", index, current_epoch, ", ".join(values))
+        return done
+
+    def _draw(self, index: int) -> Dict[str, Tensor]:
+        seed = self.block.seed
+        if self.block.weight_initializer == "original":
+            values = dict(self._original)
+        else:
+            values = fresh.from_layers(self._owners, seed, index)
+        named = self._initializers.of(self._tensors)
+        values.update(fresh.from_initializers(named, self._tensors, seed, index))
+        return values
+
+
+def _owners(
+    layers: Union[nn.Layer, Sequence[nn.Layer]],
+) -> Dict[str, Tuple[nn.Layer, str]]:
+    """For each trainable parameter of the layers: its name, its layer and its attribute there."""
+    given: List[nn.Layer] = [layers] if isinstance(layers, nn.Layer) else list(layers)
+    wrong = next((layer for layer in given if not isinstance(layer, nn.Layer)), None)
+    if wrong is not None:
+        raise RifleError(f"RIFLE(layers=...): {wrong!r} is not a paddle.nn.Layer")
+    owners: Dict[str, Tuple[nn.Layer, str]] = {}
+    seen = set()
+    for layer in given:
+        for sublayer in layer.sublayers(include_self=True):
+            for key, parameter in own_parameters(sublayer).items():
+                if not parameter.stop_gradient and id(parameter) not in seen:
+                    seen.add(id(parameter))
+                    owners[f"{sublayer.full_name()}.{key}"] = (sublayer, key)
+    if not owners:
+        raise RifleError("RIFLE(layers=...): the layers have no trainable parameters")
+    return owners

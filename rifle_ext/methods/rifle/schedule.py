@@ -1,0 +1,191 @@
+"""When the output layers are reset: pure functions of the block and the length of a training.
+
+All counts are optimizer steps ("iterations") unless a name says epochs. Step `k` names the moment
+after `k` optimizer steps have been done, with that step's evaluation and checkpoint, and before the
+forward pass of step `k + 1`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Callable, List, Optional, Tuple
+
+from rifle_ext.errors import RifleError
+
+if TYPE_CHECKING:
+    from rifle_ext.methods.rifle.block import RifleConfig
+
+
+@dataclass(frozen=True)
+class Reset:
+    """One reset that a block asks for.
+
+    Attributes
+    ----------
+    index
+        1 for the first reset the block asks for. Fresh values depend on it and on the seed alone.
+    step
+        Optimizer steps done before the reset.
+    epoch
+        The epoch, counted from 1, that the last of those steps belongs to.
+    why
+        What makes it due; of a skipped one, why it is not done.
+    """
+
+    index: int
+    step: int
+    epoch: int
+    why: str
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The resets of one training.
+
+    Attributes
+    ----------
+    total_steps, steps_per_epoch
+        Length of the training and of one pass over the data, in steps.
+    resets
+        In order of their steps, which lie strictly between 0 and `total_steps`.
+    skipped
+        What the block asks for beyond them.
+    """
+
+    total_steps: int
+    steps_per_epoch: int
+    resets: Tuple[Reset, ...]
+    skipped: Tuple[Reset, ...]
+
+    def period(self, step: int) -> Tuple[int, int]:
+        """First step and end (exclusive) of the period that step number `step` (from 0) is in."""
+        starts = [0] + [reset.step for reset in self.resets]
+        start = max(s for s in starts if s <= step)
+        return start, min([s for s in starts if s > step] + [self.total_steps])
+
+
+ENOUGH = 200
+"""Steps at the peak learning rate in which a fresh head is learned again, by rule of thumb.
+
+In the small trainings of docs/benefit.md, most resets that left less cost accuracy, and the more
+the less they left. Large models and other optimizers may need more.
+"""
+
+AMPLE = 1000
+"""Steps at the peak learning rate that each period must have for more than one reset.
+
+Periods of up to 300 were measured (docs/benefit.md), and there a second and a third reset cost more
+than the first. So they are left to trainings far longer than those.
+"""
+
+MOST = 3
+"""Resets at most, if the block names no number: the paper's."""
+
+
+def make_schedule(
+    block: RifleConfig,
+    total_steps: int,
+    steps_per_epoch: int,
+    left: Optional[Callable[[int], float]] = None,
+) -> Schedule:
+    """Work out which resets a training of this length gets.
+
+    With `max_re_num` and no interval in the block, the training is cut into ``max_re_num + 1``
+    equal periods, as in the paper (section 3.2) and its code (``num_epochs // num_periods``). With
+    neither, number and place follow what was measured: see `measured_steps`.
+
+    Parameters
+    ----------
+    block
+        The validated block.
+    total_steps
+        Optimizer steps of the whole training, those before a resume included.
+    steps_per_epoch
+        Optimizer steps of one pass over the data.
+    left
+        How much learning is left after a step, in steps at the peak learning rate, as from
+        `learning_rates.full_rate_steps_left`; by default that of a constant rate.
+
+    Raises
+    ------
+    RifleError
+        If a length is not positive: such a training never does a step.
+    """
+    if total_steps < 1 or steps_per_epoch < 1:
+        raise RifleError(
+            f"there is nothing to train: {total_steps} iterations in all, {steps_per_epoch} "
+            "iterations an epoch (is the batch larger than the training set?)"
+        )
+    unit = steps_per_epoch if block.re_init_epoch else 1
+    interval = block.re_init_epoch or block.re_init_iter
+    count = block.max_re_num or MOST
+    least = interval or total_steps // (count + 1)
+    if interval:
+        steps = [i * interval * unit for i in range(1, count + 1)]
+    elif block.max_re_num:
+        periods = min(count + 1, total_steps)  # of at least one step each
+        steps = [i * total_steps // periods for i in range(1, count + 1)]
+    else:
+        steps, least = measured_steps(total_steps, left or (lambda step: total_steps - step)), 0
+    least = least if block.keep_last is None else block.keep_last
+    return _sort_out(steps, total_steps, steps_per_epoch, keep=least * unit)
+
+
+def measured_steps(total_steps: int, left: Callable[[int], float]) -> List[int]:
+    """When to reset if the block leaves it open.
+
+    Once, or up to `MOST` times if each period can have `AMPLE` steps at the peak rate. The periods
+    are of equal length, as in the paper, if each that follows a reset has `ENOUGH`; otherwise they
+    are equal shares of the learning, so that resets come earlier where the learning rate falls.
+
+    Parameters
+    ----------
+    total_steps, left
+        As for `make_schedule`.
+    """
+    whole = left(0)
+    number = min(max(1, int(whole / AMPLE) - 1), MOST)
+    equal = [i * total_steps // (number + 1) for i in range(1, number + 2)]
+    if all(left(start) - left(end) >= ENOUGH for start, end in zip(equal, equal[1:])):
+        return equal[:-1]
+    return [
+        _last_with(left, whole * (number + 1 - i) / (number + 1), total_steps)
+        for i in range(1, number + 1)
+    ]
+
+
+def _last_with(left: Callable[[int], float], amount: float, total_steps: int) -> int:
+    """The last step, from 1, that leaves at least `amount`."""
+    low, high = 1, max(1, total_steps - 1)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if left(middle) >= amount else (low, middle - 1)
+    return low
+
+
+def _sort_out(steps: List[int], total_steps: int, steps_per_epoch: int, keep: int) -> Schedule:
+    """Part the wanted steps into those that can be done and those that cannot."""
+    resets: List[Reset] = []
+    skipped: List[Reset] = []
+    for index, step in enumerate(steps, start=1):
+        epoch = max(0, step - 1) // steps_per_epoch + 1
+        left = total_steps - step
+        if left <= 0:
+            why = f"the training ends at iteration {total_steps}"
+        elif left < keep:
+            why = f"it would leave {left} iterations of the {keep} that keep_last asks for"
+        else:
+            resets.append(Reset(index, step, epoch, f"period {index} is over"))
+            continue
+        skipped.append(Reset(index, step, epoch, why))
+    return Schedule(total_steps, steps_per_epoch, tuple(resets), tuple(skipped))
+
+
+def cosine(step: int, start: int, end: int) -> float:
+    """The fraction of its peak that a cosine learning rate has at `step` of a period.
+
+    1 at `start`, falling towards 0 at `end` (exclusive), as ``0.5 * (1 + cos(pi * t / u))`` in the
+    paper's code (github.com/lixingjian/RIFLE, train.py), in steps where that code counts epochs.
+    """
+    return 0.5 * (1.0 + math.cos(math.pi * (step - start) / (end - start)))

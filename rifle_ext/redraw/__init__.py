@@ -1,0 +1,1 @@
+"""What fresh values output layers get, and how they are written."""

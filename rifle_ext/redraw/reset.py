@@ -1,0 +1,169 @@
+"""Write fresh values in place and make everything that remembers the old ones forget.
+
+The parameter objects stay the same: optimizers, gradient reducers and averages hold references to
+them, and a replaced parameter would never be trained again.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections import defaultdict
+from typing import Any, Callable, Dict, Iterable, Mapping, Optional
+
+import numpy as np
+import paddle
+from paddle import Tensor, nn
+from paddle.optimizer import Optimizer
+
+from rifle_ext.errors import RifleError
+from rifle_ext.runtime.compat import CREATED_SETS
+
+Shadow = Callable[[Mapping[str, Tensor]], None]
+"""Restarts an average of the weights at the given values, by structured name."""
+
+
+@paddle.no_grad()
+def write(tensors: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
+    """Copy `values` into `tensors` of the same names, shapes and any float dtype, in place."""
+    for name, tensor in tensors.items():
+        value = values[name]
+        tensor.set_value(value if value.dtype == tensor.dtype else value.astype(tensor.dtype))
+
+
+def write_model(model: nn.Layer, values: Mapping[str, Tensor]) -> None:
+    """Copy `values` into the parameters and buffers of a model that have their names, in place."""
+    named = {**dict(model.named_buffers()), **dict(model.named_parameters())}
+    write({name: named[name] for name in values}, values)
+
+
+def digest(values: Mapping[str, Tensor]) -> str:
+    """SHA-256, in hex, over the values as float32 in the order of the mapping."""
+    sha = hashlib.sha256()
+    for value in values.values():
+        sha.update(np.ascontiguousarray(value.astype("float32").numpy()).tobytes())
+    return sha.hexdigest()
+
+
+def check_optimizer(optimizer: Optional[Optimizer]) -> None:
+    """Stop unless the optimizer keeps its state parameter by parameter, and in itself.
+
+    Parameters
+    ----------
+    optimizer
+        What trains the model: None if there is none.
+
+    Raises
+    ------
+    RifleError
+        If it wraps another one or holds a part of the state (those of `paddle.distributed` and
+        `paddle.incubate`), or has one state for all parameters together (LBFGS).
+    """
+    paddles = [c for c in type(optimizer).__mro__ if c.__module__.startswith("paddle.")]
+    kind = paddles[0] if paddles else type(optimizer)
+    apart = kind.__module__.startswith(("paddle.distributed", "paddle.incubate"))
+    if apart or kind is paddle.optimizer.LBFGS:
+        raise RifleError(
+            f"the optimizer is a {kind.__name__}: it wraps another optimizer, holds a part of its "
+            "state, or has one state for all parameters together, so that of the output layers "
+            "cannot restart; train with one of paddle.optimizer (LBFGS apart), without sharding, "
+            "and give it as it was before it was wrapped"
+        )
+
+
+@paddle.no_grad()
+def forget(optimizer: Optimizer, parameters: Mapping[str, Tensor]) -> None:
+    """Give the optimizer the state for these parameters that a fresh optimizer would have.
+
+    A shallow copy of the optimizer with no state creates that state with the optimizer's own code,
+    whatever its class keeps; the values are then copied into the real state in place. State that
+    was loaded for a resume and not consumed yet is replaced where it waits.
+
+    Raises
+    ------
+    RifleError
+        If the optimizer keeps something for them of which a fresh one has none.
+    """
+    state, waiting = optimizer._accumulators, optimizer._accumulators_holder
+    blank = _fresh_state(optimizer, parameters)
+    masters = getattr(optimizer, "_master_weights", {})
+    keys = {getattr(masters.get(p.name), "name", p.name) for p in parameters.values()}
+    for kind, by_parameter in state.items():
+        unknown = (keys & by_parameter.keys()) - blank.get(kind, {}).keys()
+        if unknown:
+            raise RifleError(
+                f"{type(optimizer).__name__} of paddle {paddle.__version__} keeps {kind} for the "
+                "output layers, and it cannot be told what that starts from; set "
+                "rifle.optimizer_state: keep"
+            )
+    for kind, by_parameter in blank.items():
+        for key, fresh in by_parameter.items():
+            if key in state.get(kind, {}):
+                state[kind][key].set_value(fresh)
+            elif fresh.name in waiting:
+                waiting[fresh.name] = fresh
+
+
+def _fresh_state(
+    optimizer: Optimizer, parameters: Mapping[str, Tensor]
+) -> Dict[str, Dict[str, Tensor]]:
+    """The accumulators a new optimizer of this kind makes, as {kind: {parameter name: tensor}}."""
+    blank = copy.copy(optimizer)
+    blank._accumulators = defaultdict(dict)
+    blank._accumulators_holder = {}
+    blank._master_weights = dict(getattr(optimizer, "_master_weights", {}))
+    for name in CREATED_SETS:
+        setattr(blank, name, set())
+    blank._opti_name_list = []
+    blank.helper = paddle.base.layer_helper.LayerHelper(type(optimizer).__name__)
+    block = paddle.base.framework.default_main_program().global_block()
+    with paddle.utils.unique_name.guard():
+        blank._create_accumulators(block, list(parameters.values()))
+    return blank._accumulators
+
+
+@paddle.no_grad()
+def write_master_weights(
+    optimizer: Optimizer, parameters: Mapping[str, Tensor], values: Mapping[str, Tensor]
+) -> None:
+    """Set the float32 copies that mixed-precision training keeps of 16-bit weights."""
+    masters: Dict[str, Tensor] = getattr(optimizer, "_master_weights", {})
+    for name, parameter in parameters.items():
+        master: Optional[Any] = masters.get(parameter.name)
+        if master is not None:
+            master.set_value(values[name].astype(master.dtype))
+
+
+def reinitialize(
+    tensors: Mapping[str, Tensor],
+    values: Mapping[str, Tensor],
+    optimizer: Optional[Optimizer] = None,
+    keep_optimizer_state: bool = False,
+    shadows: Iterable[Shadow] = (),
+) -> None:
+    """Do one reset: the plain function behind every way of using RIFLE.
+
+    Parameters
+    ----------
+    tensors
+        Parameters and buffers to reset, by structured name.
+    values
+        Their fresh values, of the same shapes, on any device and in any float dtype.
+    optimizer
+        Whose state for them restarts; None if there is none to see to.
+    keep_optimizer_state
+        Leave the moments as they are. Master weights are always set: they *are* the parameters.
+    shadows
+        Averages of the weights to restart at the fresh values.
+    """
+    write(tensors, values)
+    for tensor in tensors.values():
+        if not tensor.stop_gradient:
+            tensor.clear_gradient()  # of the old values, where steps add their gradients up
+    if optimizer is not None:
+        trained = {name: t for name, t in tensors.items() if not t.stop_gradient}
+        write_master_weights(optimizer, trained, values)
+        if not keep_optimizer_state:
+            forget(optimizer, trained)
+    for shadow in shadows:
+        shadow(values)

@@ -1,0 +1,136 @@
+"""The block: what is valid, and what is said of what is not."""
+
+import pytest
+
+from rifle_ext.errors import RifleError
+from rifle_ext.methods.rifle.block import RifleConfig, parse_block
+
+DEFAULTS = RifleConfig()
+
+
+@pytest.mark.parametrize("block", [None, True, {}])
+def test_short_forms_mean_all_defaults(block):
+    assert parse_block(block) == DEFAULTS
+
+
+def test_false_means_no_rifle():
+    assert parse_block(False) is None
+
+
+def test_defaults_are_those_of_the_design():
+    assert DEFAULTS.model_dump() == {
+        "layers": "auto",
+        "re_init_epoch": None,
+        "re_init_iter": None,
+        "max_re_num": None,
+        "keep_last": None,
+        "weight_initializer": None,
+        "bias_initializer": None,
+        "head_lr": "none",
+        "optimizer_state": "reset",
+        "seed": 0,
+        "track": None,
+    }
+
+
+def test_a_full_block():
+    block = parse_block(
+        {
+            "layers": ["head.*", "aux"],
+            "re_init_iter": 100,
+            "max_re_num": 2,
+            "keep_last": 0,
+            "weight_initializer": {"type": "Normal", "std": 0.01},
+            "head_lr": "cyclic",
+            "optimizer_state": "keep",
+            "seed": 3,
+        }
+    )
+    assert block.layers == ["head.*", "aux"]
+    assert block.weight_initializer.std == 0.01
+
+
+def test_an_initializer_by_name_alone_is_the_one_with_its_defaults():
+    assert parse_block({"weight_initializer": "XavierNormal"}) == parse_block(
+        {"weight_initializer": {"type": "XavierNormal"}}
+    )
+
+
+@pytest.mark.parametrize(
+    ("block", "said"),
+    [
+        (5, "rifle: 5 is not a block of keys"),
+        ([], "rifle: [] is not a block of keys"),
+        ({"max_re_nun": 2}, "rifle.max_re_nun = 2: no such key; did you mean max_re_num?"),
+        ({"Layers": "auto"}, 'rifle.Layers = "auto": no such key; did you mean layers?'),
+        ({5: 1}, "rifle.5 = 1: no such key (keys: layers, "),
+        ({"layers": "atuo"}, 'rifle.layers = "atuo": allowed is auto, head, or a list'),
+        ({"layers": "atuo"}, "did you mean auto?"),
+        ({"layers": []}, "rifle.layers = []: allowed is"),
+        ({"layers": [1]}, "rifle.layers = [1]: allowed is"),
+        ({"layers": [""]}, 'rifle.layers = [""]: allowed is'),
+        ({"re_init_epoch": 0}, "rifle.re_init_epoch = 0: allowed is a whole number of epochs"),
+        ({"re_init_iter": -5}, "rifle.re_init_iter = -5: allowed is a whole number of iterations"),
+        ({"re_init_iter": "5"}, 'rifle.re_init_iter = "5": allowed is'),
+        ({"re_init_iter": True}, "rifle.re_init_iter = true: allowed is"),
+        ({"re_init_iter": 2.0}, "rifle.re_init_iter = 2.0: allowed is"),
+        ({"max_re_num": 0}, "rifle.max_re_num = 0: allowed is a whole number, 1 to 1000"),
+        ({"max_re_num": 10**9}, "rifle.max_re_num = 1000000000: allowed is"),
+        ({"keep_last": -1}, "rifle.keep_last = -1: allowed is a whole number, 0 or more"),
+        ({"seed": -1}, "rifle.seed = -1: allowed is"),
+        ({"head_lr": "cylic"}, 'rifle.head_lr = "cylic": allowed is none or cyclic; did you mean'),
+        ({"optimizer_state": "drop"}, 'rifle.optimizer_state = "drop": allowed is reset or keep'),
+        (
+            {"re_init_epoch": 2, "re_init_iter": 2},
+            "rifle: give re_init_epoch or re_init_iter, not both",
+        ),
+        (
+            {"weight_initializer": "XavierNromal"},
+            "no such initializer; did you mean XavierNormal? (allowed: null, original, or one of",
+        ),
+        ({"weight_initializer": "os.system"}, 'rifle.weight_initializer = "os.system": no such'),
+        ({"weight_initializer": {"std": 1}}, "`type` is missing: name the initializer, as in"),
+        (
+            {"weight_initializer": {"type": "Uniform", "low": 2}},
+            "Uniform: Value error, low must not be above high",
+        ),
+        ({"weight_initializer": 3}, "rifle.weight_initializer = 3: no such initializer"),
+        (
+            {"weight_initializer": {"type": "Normal", "sdt": 1}},
+            "Normal has no argument sdt; did you mean std? (it has mean, std)",
+        ),
+        (
+            {"weight_initializer": {"type": "Normal", "std": -1}},
+            "std: Input should be greater than 0",
+        ),
+        (
+            {"bias_initializer": "XavierNormal"},
+            "(allowed: null, or one of Constant, Normal, TruncatedNormal, Uniform, alone or as",
+        ),
+        ({"bias_initializer": "original"}, 'rifle.bias_initializer = "original": no such'),
+        (
+            {"weight_initializer": {"type": "VarianceScaling", "mode": "fan"}},
+            "mode: Input should be 'fan_in', 'fan_out' or 'fan_avg'",
+        ),
+        (
+            {"weight_initializer": {"type": "Normal", "std": float("inf")}},
+            "std: Input should be a finite number",
+        ),
+    ],
+)
+def test_a_wrong_block_is_one_message_with_key_value_and_what_is_allowed(block, said):
+    with pytest.raises(RifleError) as caught:
+        parse_block(block, "my.yml")
+    assert said in str(caught.value)
+    assert str(caught.value).startswith("my.yml: ")
+
+
+def test_every_wrong_key_is_named_at_once():
+    with pytest.raises(RifleError) as caught:
+        parse_block({"seed": "x", "max_re_num": 0, "colour": 1}, "my.yml")
+    lines = str(caught.value).splitlines()
+    assert [line.split(" = ")[0].strip() for line in lines[1:]] == [
+        "rifle.seed",
+        "rifle.max_re_num",
+        "rifle.colour",
+    ]

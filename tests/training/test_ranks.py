@@ -1,0 +1,128 @@
+"""Two processes that train together: every rank has the same head after every reset."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import paddle
+import pytest
+import yaml
+from conftest import ROOT
+
+from rifle_ext.commands.training_options import toolkits
+from rifle_ext.methods.rifle.block import parse_block
+from rifle_ext.methods.rifle.plan import Plan
+from rifle_ext.redraw.reset import reinitialize
+from rifle_ext.training.setup import Request
+
+SCRIPT = ROOT / "tests/helpers/ranks.py"
+RIFLE = {"re_init_iter": 2, "max_re_num": 1}
+
+
+def launch(folder, *arguments, **options):
+    """Run two ranks; once more if they did not find each other, which Paddle leaves to luck."""
+    code, logs = launch_once(folder, *arguments, **options)
+    if code and any(said in logs for said in ("Connection refused", "Address already in use")):
+        code, logs = launch_once(folder, *arguments, **options)
+    return code, logs
+
+
+def launch_once(folder, *arguments, machines=1, **environment):
+    """Run two ranks: of one machine, or of two, for which two launchers stand."""
+    for log in folder.glob("log?"):
+        shutil.rmtree(log)
+    port = free_port()
+    where = {
+        1: [["--nproc_per_node", "2", "--backend", "gloo"]],
+        2: [
+            ["--nnodes", "2", "--master", f"127.0.0.1:{port}", "--rank", rank]
+            for rank in ("0", "1")
+        ],
+    }[machines]
+    # The launcher of several machines takes the backend from the environment.
+    merged = {**os.environ, "CUDA_VISIBLE_DEVICES": "", **environment}
+    if machines == 2:
+        merged["PADDLE_DISTRI_BACKEND"] = "gloo"
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-m", "paddle.distributed.launch", *flags]
+            + ["--log_dir", str(folder / f"log{index}"), str(SCRIPT), *map(str, arguments)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=merged,
+            cwd=folder,
+        )
+        for index, flags in enumerate(where)
+    ]
+    try:
+        codes = [process.wait(timeout=240) for process in running]
+    finally:
+        for process in running:
+            process.kill()
+    logs = "".join(p.read_text(errors="replace") for p in folder.glob("log?/workerlog.*"))
+    return max(codes), logs
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def seg_arguments(seg):
+    ready = yaml.safe_load((ROOT / "configs/seg/pp_liteseg.yml").read_text())
+    path = seg.config(
+        model=ready["model"], loss=ready["loss"], iters=4, batch_size=2, rifle=RIFLE, rank_record=1
+    )
+    flags = ["--config", path, "--device", "cpu", "--save_dir", seg.folder / "out"]
+    return ["seg", seg.folder, *flags], seg.folder / "out/rifle_events.jsonl"
+
+
+def det_arguments(det, *flags):
+    path = det.config(epoch=2, rifle=RIFLE, rank_record=1)
+    return ["det", det.folder, "-c", path, *flags], det.out(path) / "rifle_events.jsonl"
+
+
+# PaddleSeg uses `paddle.distributed.fleet` by itself, PaddleDetection when told to.
+@pytest.mark.parametrize(
+    ("toolkit", "flags", "machines"),
+    [("seg", [], 1), ("seg", [], 2), ("det", ["--fleet"], 1), ("det", [], 2)],
+)
+def test_both_ranks_have_the_same_values(toolkit, flags, machines, request):
+    runs = request.getfixturevalue(toolkit)
+    arguments, events = {"seg": seg_arguments, "det": det_arguments}[toolkit](runs, *flags)
+    code, logs = launch(runs.folder, *arguments, machines=machines)
+    assert code == 0, logs[-3000:]
+    first, second = (json.loads((runs.folder / f"rank{r}.json").read_text()) for r in (0, 1))
+    assert list(first) == ["0", "1", "2", "3"]
+    assert first == second
+    assert first["2"] != first["1"]
+    told = [json.loads(line)["event"] for line in events.read_text().splitlines()]
+    assert told == ["plan", "reset", "end"]
+
+
+def test_a_rank_that_differs_stops_the_run(seg):
+    arguments, _ = seg_arguments(seg)
+    code, logs = launch(seg.folder, *arguments, ODD_RANK="1")
+    assert code != 0
+    assert "reset 1 after iteration 2: rank 1 has other values than rank 0" in logs
+
+
+def test_the_plan_survives_a_conversion_to_synchronous_batch_normalization(seg):
+    """On several GPUs both toolkits convert the model, PaddleDetection after the plan is made."""
+    path = seg.config()
+    with toolkits()["seg"].load()(Request(str(path))) as (_, run):
+        plan = Plan(parse_block({"layers": "head"}), run)
+        converted = paddle.nn.SyncBatchNorm.convert_sync_batchnorm(run.model)
+        kinds = {type(layer).__name__ for layer in converted.sublayers()}
+        assert "SyncBatchNorm" in kinds and "BatchNorm2D" not in kinds
+        values = plan.draw(1)
+        reinitialize(plan.selection.tensors, values)
+        named = {**dict(converted.named_parameters()), **dict(converted.named_buffers())}
+        assert {"head.1.weight", "head.1._mean", "head.1._variance"} <= set(values)
+        for name, value in values.items():
+            assert np.array_equal(named[name].numpy(), value.numpy()), name

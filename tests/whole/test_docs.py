@@ -1,0 +1,161 @@
+"""The documentation: it builds, links hold, blocks parse, and outputs are what is printed."""
+
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from rifle_ext import cli
+from rifle_ext.methods.rifle.block import BLOCK_KEY, RifleConfig, parse_block
+from rifle_ext.training.registry import METHODS
+
+pytestmark = pytest.mark.timeout(120)
+
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def blocks(page, language=None):
+    """(language, text) of the fenced blocks of a page."""
+    found = FENCE.findall(page.read_text(encoding="utf-8"))
+    return [text for kind, text in found if language in (None, kind)]
+
+
+def test_the_site_builds_without_a_warning(tmp_path):
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-d", str(tmp_path / "x")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "x/recipes/index.html").is_file()
+
+
+def test_every_page_is_in_the_navigation():
+    nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]
+    listed = {name for entry in nav for name in entry.values()}
+    assert listed == {page.name for page in (ROOT / "docs").glob("*.md")}
+
+
+def slug(heading):
+    """The anchor of a heading."""
+    kept = re.sub(r"[^\w\- ]", "", heading.replace("`", "").strip().lower())
+    return kept.replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_files(page):
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith(("http://", "https://")):
+            continue
+        name, _, anchor = target.partition("#")
+        linked = page.parent / name if name else page
+        assert linked.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in {slug(heading) for heading in headings}, target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_blocks_parse(page):
+    for text in blocks(page, "yaml"):
+        config = yaml.safe_load(text) or {}
+        if BLOCK_KEY in config:
+            parse_block(config[BLOCK_KEY], page.name)
+    for text in blocks(page, "python"):
+        compile(text, page.name, "exec")
+
+
+def test_every_key_of_the_block_is_documented():
+    text = (ROOT / "docs/block.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \|", text.split("## ")[0], re.MULTILINE)
+    assert rows == list(RifleConfig.model_fields)
+
+
+def test_both_languages_say_the_same():
+    pages = [ROOT / "README.md", ROOT / "README_cn.md"]
+    english, chinese = (page.read_text(encoding="utf-8") for page in pages)
+    assert FENCE.findall(english) == FENCE.findall(chinese)
+    assert len(re.findall(r"^#+ ", english, re.M)) == len(re.findall(r"^#+ ", chinese, re.M))
+    english, chinese = (FENCE.sub("", text) for text in (english, chinese))
+    targets = [
+        re.findall(r"\]\(([^)\s]+)\)", text.replace("README_cn.md", "README.md"))
+        for text in (english, chinese)
+    ]
+    assert targets[0] == targets[1]
+    inline = [set(re.findall(r"`([^`\n]+)`", text)) for text in (english, chinese)]
+    assert inline[0] <= inline[1]
+
+
+def commands(page):
+    """Each `$ rifle-ext ...` of a page's blocks, with what the page says it prints."""
+    for text in blocks(page):
+        parts = re.split(r"^\$ (rifle-ext .*)\n", text, flags=re.MULTILINE)[1:]
+        yield from zip(parts[::2], parts[1::2])
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/commands.md"])
+def test_outputs_are_what_the_commands_print(page, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    ran = 0
+    for command, said in commands(ROOT / page):
+        arguments = shlex.split(command)[1:]
+        if arguments[0] in ("plan", "init"):
+            assert cli.main(arguments) == 0
+            printed = capsys.readouterr().out
+            assert said.strip() and printed.startswith(said.rstrip("\n")), command
+            ran += 1
+    assert ran
+
+
+def test_options_of_documented_commands_exist(capsys):
+    for page in PAGES:
+        for line in re.findall(r"(?:^|`)\$? ?(rifle-ext [a-z][^`\n|]*)", page.read_text(), re.M):
+            arguments = shlex.split(line.replace("[123]", "1"))[1:]
+            if arguments[0] not in ("plan", "init", "report", "doctor", "schema"):
+                continue
+            if arguments[0] in ("plan", "init") and "--toolkit" not in arguments:
+                continue  # the name of the command in a sentence
+            if arguments == ["report"]:
+                continue
+            cli.parser().parse_args(arguments)
+
+
+def test_the_hook_that_the_documentation_writes(seg, monkeypatch):
+    (text,) = blocks(ROOT / "docs/hooks.md", "python")
+    (block,) = (yaml.safe_load(text) for text in blocks(ROOT / "docs/hooks.md", "yaml"))
+    kept = dict(METHODS)
+    names = {}
+    try:
+        exec(compile(text, "hooks.md", "exec"), names)
+        hook = METHODS["freeze_backbone"]({"iterations": 5}, "x")[0]
+        assert block == {"freeze_backbone": {"iterations": 200}}
+    finally:
+        METHODS.clear()
+        METHODS.update(kept)
+    from rifle_ext.methods.rifle.hook import RifleHook
+
+    frozen = {}
+
+    class Both(RifleHook):
+        """RIFLE and the documented hook, one after the other."""
+
+        def on_train_begin(self, run):
+            super().on_train_begin(run)
+            hook.on_train_begin(run)
+
+        def on_step_begin(self, run, step):
+            super().on_step_begin(run, step)
+            hook.on_step_begin(run, step)
+            frozen[step] = dict(run.model.named_parameters())["backbone.0.weight"].numpy()
+
+        def on_train_end(self, run):
+            super().on_train_end(run)
+            hook.on_train_end(run)
+
+    monkeypatch.setattr("rifle_ext.methods.rifle.hook.RifleHook", Both)
+    model, _, _ = seg.train(seg.config(rifle={"max_re_num": 1}))
+    assert (frozen[0] == frozen[5]).all() and (frozen[5] != frozen[11]).any()
+    assert all(not p.stop_gradient for p in model.backbone[0].parameters())

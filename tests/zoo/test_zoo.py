@@ -1,0 +1,126 @@
+"""The output layers of many architectures of both zoos, through `rifle-ext plan --synthetic`.
+
+`tests/data/zoo` holds a small config for each and, in `expected.yml`, the layers that are its
+outputs and the class-dependent parameters that are not. Every architecture of the zoos as they are,
+full size, is in docs/zoo.md.
+"""
+
+import traceback
+import weakref
+
+import numpy as np
+import paddle
+import pytest
+import yaml
+from conftest import ROOT
+
+from benchmarks.zoo.models import architecture, class_dependent
+from rifle_ext.commands.training_options import toolkits
+from rifle_ext.heads.outputs import own_parameters, probing, tensors_in
+from rifle_ext.methods.rifle.block import RifleConfig
+from rifle_ext.methods.rifle.plan import Plan
+from rifle_ext.training.setup import Request
+
+ZOO = ROOT / "tests/data/zoo"
+EXPECTED = yaml.safe_load((ZOO / "expected.yml").read_text())
+CASES = [(toolkit, name) for toolkit in ("seg", "det") for name in sorted(EXPECTED[toolkit])]
+
+NOT_WITH_PADDLE_3 = {
+    "isanet", "ppyoloe_contrast", "queryinst", "higher_hrnet", "higher_hrnet_swahr"
+}  # fmt: skip
+"""Models that the toolkits' development branches themselves cannot run with paddle 3."""
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.mark.parametrize(("toolkit", "name"), CASES)
+def test_outputs_are_found_and_redrawn_faithfully(toolkit, name):
+    expected = EXPECTED[toolkit][name]
+    request = Request(str(ZOO / toolkit / f"{name}.yml"), synthetic=True, images=8)
+    with toolkits()[toolkit].load()(request) as (_, run):
+        built_again = watched(run)
+        plan = planned(run, name)
+        assert [model() for model in built_again] == [None], "the second model is kept"
+        assert architecture(run.model) == expected["architecture"]
+        assert sorted(plan.layers) == sorted(expected["outputs"])
+        others = class_dependent(toolkit, run) - set(plan.selection.parameters)
+        assert sorted(others) == sorted(expected.get("not_outputs", []))
+        assert with_a_gradient_past_cut_layers(run, sorted(others)) == []
+        built = {tensor: t.numpy() for tensor, t in plan.selection.tensors.items()}
+        first, second = ({n: t.numpy() for n, t in plan.draw(i).items()} for i in (1, 2))
+    for tensor, values in built.items():
+        if np.array_equal(first[tensor], second[tensor]):  # no draw: constants, a table of anchors
+            assert np.array_equal(first[tensor], values), tensor
+        else:
+            assert not np.array_equal(first[tensor], values), tensor
+            if values.size >= 1000:
+                assert first[tensor].std() == pytest.approx(values.std(), rel=0.15), tensor
+
+
+def planned(run, name):
+    """The plan; a few models that the toolkits cannot run with paddle 3 yet are skipped there."""
+    try:
+        return Plan(RifleConfig(), run)
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-6:]
+        theirs = [f for f in last if "/ppdet/" in f.filename or "/paddleseg/" in f.filename]
+        if name in NOT_WITH_PADDLE_3 and theirs and paddle.__version__.startswith("3"):
+            said = str(error).strip().splitlines()[-1]
+            pytest.skip(
+                f"{theirs[-1].filename.rpartition('/')[2]} cannot run with paddle 3: {said}"
+            )
+        raise
+
+
+def with_a_gradient_past_cut_layers(run, names):
+    """A second way to tell outputs, apart from the graph: cut each layer off from its inputs.
+
+    Which of the parameters then still get a gradient from the outputs, so are output layers.
+    """
+    if not names:
+        return []
+    named = dict(run.model.named_parameters())
+    handles = [
+        layer.register_forward_pre_hook(lambda _, inputs: detached(inputs))
+        for layer in run.model.sublayers()
+        if any(p.ndim > 1 and not p.stop_gradient for p in own_parameters(layer).values())
+    ]
+    try:
+        with probing(run.model):
+            outputs = [t for t in tensors_in(run.forward()) if not t.stop_gradient]
+            total = paddle.add_n([t.astype("float32").sum() for t in outputs])
+            wanted = [named[name] for name in names]
+            gradients = paddle.grad(total, wanted, allow_unused=True)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [name for name, gradient in zip(names, gradients) if gradient is not None]
+
+
+def detached(value):
+    if isinstance(value, paddle.Tensor):
+        return value.detach()
+    if isinstance(value, (list, tuple)):
+        return type(value)(detached(item) for item in value)
+    return value
+
+
+def watched(run):
+    """Weak references to the models that `run` will build again."""
+    models, rebuild = [], run.rebuild
+
+    def watched_rebuild():
+        model = rebuild()
+        models.append(weakref.ref(model))
+        return model
+
+    run.rebuild = watched_rebuild
+    return models
+
+
+def test_there_are_as_many_architectures_as_promised():
+    def architectures(toolkit):
+        return {case["architecture"] for case in EXPECTED[toolkit].values()}
+
+    assert len(architectures("seg")) >= 25
+    assert len(architectures("det")) >= 20
