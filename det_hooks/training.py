@@ -6,12 +6,14 @@ import contextlib
 from typing import Any, Callable, List, Optional
 
 import paddle
+from paddle import nn
 from ppdet.engine.callbacks import Callback, ComposeCallback, logger
 
 from det_hooks import probe, trainers
 from det_hooks.rebuild import rebuild
 from det_hooks.toolkit import config_before
 from rifle_ext.errors import RifleError
+from rifle_ext.runtime.keeping import kept_beside
 from rifle_ext.training.hooks import Hook, TrainingRun
 from rifle_ext.training.registry import hooks_for
 
@@ -91,6 +93,11 @@ def training_run(trainer: Any, source: str) -> TrainingRun:
         )
     rank = paddle.distributed.get_rank()
     student = hasattr(trainer.model, "student_model")
+
+    def built_again() -> nn.Layer:
+        with kept_beside(trainer.model):
+            return rebuild(config_before(trainer), student)
+
     return TrainingRun(
         model=trainers.trained_model(trainer),
         optimizer=trainer.optimizer,
@@ -100,9 +107,9 @@ def training_run(trainer: Any, source: str) -> TrainingRun:
         rank=rank,
         log=logger.info if rank == 0 else lambda message: None,
         warn=logger.warning if rank == 0 else lambda message: None,
-        forward=lambda: probe.forward(trainer),
+        forward=lambda model=None: probe.forward(trainer, model),
         gives_losses=True,
-        rebuild=lambda: rebuild(config_before(trainer), student),
+        rebuild=built_again,
         start_step=trainer.start_epoch * steps_per_epoch,
         scalar=_scalar_writer(trainer),
         shadows=trainers.shadows(trainer),

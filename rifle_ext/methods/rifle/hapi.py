@@ -8,7 +8,6 @@ import paddle
 from paddle import nn
 
 from rifle_ext.methods.rifle.loop import RIFLE, InitializerLike
-from rifle_ext.redraw.reset import check_optimizer
 from rifle_ext.training.ranks import refuse_parts
 
 
@@ -47,9 +46,7 @@ class RIFLECallback(paddle.callbacks.Callback):
     def on_train_begin(self, logs: Optional[Dict[str, Any]] = None) -> None:
         """Take the optimizer and the number of epochs from the model that is being fitted."""
         refuse_parts()
-        check_optimizer(self.model._optimizer)
-        self.rifle.optimizer = self.model._optimizer
-        self.rifle.epochs = self.params.get("epochs")
+        self.rifle.attach(self.model._optimizer, self.params.get("epochs"))
 
     def on_epoch_begin(self, epoch: int, logs: Optional[Dict[str, Any]] = None) -> None:
         """Do the reset due after `epoch` epochs, if one is."""

@@ -15,7 +15,7 @@ from rifle_ext.heads.outputs import own_parameters
 from rifle_ext.methods.rifle.block import parse_block
 from rifle_ext.methods.rifle.schedule import MOST
 from rifle_ext.redraw import fresh
-from rifle_ext.redraw.reset import check_optimizer, digest, reinitialize
+from rifle_ext.redraw.reset import check_optimizer, check_trained, digest, reinitialize
 from rifle_ext.training.ranks import refuse_parts
 
 InitializerLike = Union[None, str, Mapping[str, Any], Initializer]
@@ -78,8 +78,8 @@ class RIFLE:
     Raises
     ------
     RifleError
-        If an argument is wrong, the layers have no trainable parameters, or the optimizer's state
-        for them cannot restart by itself.
+        If an argument is wrong, the layers have no trainable parameters, or the optimizer does not
+        train them or its state for them cannot restart by itself.
 
     Examples
     --------
@@ -120,9 +120,22 @@ class RIFLE:
         self.epochs = epochs
         self._owners = _owners(layers)
         self._tensors = {name: getattr(layer, key) for name, (layer, key) in self._owners.items()}
+        check_trained(optimizer, self._tensors)
         self._original = {name: tensor.clone().detach() for name, tensor in self._tensors.items()}
         self._initializers = replace(block.initializers(), **ready)
         self._last_epoch: Optional[int] = None
+
+    def attach(self, optimizer: Optional[Optimizer], epochs: Optional[int]) -> None:
+        """Take the optimizer and the number of epochs from a trainer, as `__init__` does.
+
+        Raises
+        ------
+        RifleError
+            If the optimizer does not train the layers, or its state for them cannot restart.
+        """
+        check_optimizer(optimizer)
+        check_trained(optimizer, self._tensors)
+        self.optimizer, self.epochs = optimizer, epochs
 
     def apply(self, current_epoch: int) -> Optional[ResetDone]:
         """Reset the layers if `current_epoch` is a multiple of `re_init_epoch`.

@@ -12,6 +12,7 @@ from rifle_ext.heads.selection import Selection, select
 from rifle_ext.methods.rifle.block import RifleConfig
 from rifle_ext.methods.rifle.schedule import ENOUGH, Schedule, make_schedule
 from rifle_ext.redraw import fresh
+from rifle_ext.redraw.reset import check_trained
 from rifle_ext.training.hooks import TrainingRun
 from rifle_ext.training.learning_rates import full_rate_steps_left
 
@@ -44,21 +45,44 @@ class Plan:
         self.schedule: Schedule = make_schedule(
             block, run.total_steps, run.steps_per_epoch, self._left
         )
-        self.selection: Selection = select(run.model, block.layers, run.forward, run.gives_losses)
+        second = self._built_again()
+        built = second.model if second is not None else None
+        self.selection: Selection = select(
+            run.model, block.layers, run.forward, run.gives_losses, built
+        )
+        check_trained(run.optimizer, self.selection.parameters)
         self._original: Dict[str, Tensor] = {}
         if block.weight_initializer == "original":
             self._original = {n: t.clone().detach() for n, t in self.selection.tensors.items()}
         self.layers = self.selection.layers(run.model)
         self._ahead: Dict[int, Dict[str, Tensor]] = {}
         self._initializers: Optional[Dict[str, Any]] = None
-        first = self.draw(1)
+        first = self.draw(1, second)
+        del second, built
         self.drawn = [_describe(name, value) for name, value in first.items()]
         if self.schedule.resets:
             # One build was needed to know that the model can be redrawn: the first reset uses it.
             self._ahead[1] = first
 
-    def draw(self, index: int) -> Dict[str, Tensor]:
-        """The fresh values of reset `index` (from 1), by structured name, on the CPU."""
+    def _built_again(self) -> Optional[fresh.SecondModel]:
+        """A second model, as the first reset draws it; the probe runs it, too."""
+        if self.block.weight_initializer != "original":
+            return fresh.SecondModel(self._run.rebuild, self.block.seed, 1)
+        try:  # no build is needed for the values, but it spares the training's model the probe
+            return fresh.SecondModel(self._run.rebuild, self.block.seed, 1)
+        except RifleError:
+            return None
+
+    def draw(self, index: int, second: Optional[fresh.SecondModel] = None) -> Dict[str, Tensor]:
+        """The fresh values of reset `index` (from 1), by structured name, on the CPU.
+
+        Parameters
+        ----------
+        index
+            Of the reset.
+        second
+            The model that was built for it already.
+        """
         if index in self._ahead:
             return self._ahead.pop(index)
         seed, tensors = self.block.seed, self.selection.tensors
@@ -67,7 +91,8 @@ class Plan:
             return {**self._original, **fresh.from_initializers(named, tensors, seed, index)}
         if index > 1 and self._initializers is not None:
             return fresh.from_initializers({**self._initializers, **named}, tensors, seed, index)
-        values, initializers = fresh.from_rebuild(self._run.rebuild, tensors, seed, index)
+        second = second or fresh.SecondModel(self._run.rebuild, seed, index)
+        values, initializers = second.redraw(tensors)
         self._initializers = initializers
         return {**values, **fresh.from_initializers(named, tensors, seed, index)}
 
@@ -76,6 +101,10 @@ class Plan:
         found = []
         if not self.schedule.resets:
             found.append("nothing will be reset in this training")
+        if self.selection.frozen:
+            found.append(
+                f"output layers that are frozen, and left alone: {', '.join(self.selection.frozen)}"
+            )
         found += self._hasty()
         return found
 
@@ -114,6 +143,7 @@ class Plan:
                 for name, layer in self.layers.items()
             ],
             "values": self.selection.values,
+            **({"frozen": list(self.selection.frozen)} if self.selection.frozen else {}),
             "warnings": self.warnings(),
         }
 
