@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import Any, Callable, Iterator, Type
+from typing import Any, Callable, Iterator, Mapping, Optional, Type
 
 from rifle_ext.runtime.patching import rebind, rebound
 from rifle_ext.training.registry import has_block, hooks_for
@@ -58,7 +58,9 @@ def source() -> str:
 
 def config_before(trainer: Any) -> Any:
     """A `Snapshot` of the config as it was before the trainer's model was built."""
-    return _Seen.before_slim if "model" in trainer.cfg else trainer._rifle_ext_config
+    if "model" in trainer.cfg:
+        return _Seen.before_slim
+    return getattr(trainer, "_rifle_ext_config", None)
 
 
 def _subclasses(cls: Type) -> Iterator[Type]:
@@ -69,31 +71,47 @@ def _subclasses(cls: Type) -> Iterator[Type]:
 
 def _attach_to_trainer(trainer: Type) -> None:
     """Wrap what the class itself defines; the rest it inherits wrapped."""
-    if "__init__" in vars(trainer):
-        trainer.__init__ = _checking_block(trainer.__init__)
-    if "train" in vars(trainer):
-        trainer.train = _training_with_hooks(trainer.train)
+    for name, wrap in (("__init__", _checking_block), ("train", _training_with_hooks)):
+        defined = vars(trainer).get(name)
+        if inspect.isfunction(defined):
+            setattr(trainer, name, wrap(defined))
+
+
+def _block_in(cfg: Any) -> bool:
+    """Whether this is a config with a block; subclasses of the trainers take and keep what not."""
+    return isinstance(cfg, Mapping) and has_block(cfg)
+
+
+def _config_for_training(init: Callable, arguments: tuple, keywords: dict) -> Optional[Any]:
+    """The config with a block that a trainer's `__init__` is given to train; None if it is not.
+
+    Of a subclass the parameters may be others: it calls the one it overrides, which is asked again.
+    """
+    try:
+        given = inspect.signature(init).bind(*arguments, **keywords)
+    except (TypeError, ValueError):  # `__init__` itself says what is wrong
+        return None
+    given.apply_defaults()
+    cfg, mode = given.arguments.get("cfg"), given.arguments.get("mode", "train")
+    trains = isinstance(mode, str) and mode.lower() == "train"
+    return cfg if trains and _block_in(cfg) else None
 
 
 def _checking_block(init: Callable) -> Callable:
-    signature = inspect.signature(init)
-
     @functools.wraps(init)
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-        given = signature.bind(self, *args, **kwargs)
-        given.apply_defaults()
-        cfg, mode = given.arguments.get("cfg", {}), given.arguments.get("mode", "train")
-        if mode.lower() == "train" and has_block(cfg):
-            from ppdet.core import workspace
-
-            from det_hooks.workspace import Snapshot
-
-            hooks_for(cfg, source())
-            self._rifle_ext_config = Snapshot()
-            with rebound({workspace.create: _noting_model(workspace.create, self, cfg)}):
-                init(self, *args, **kwargs)
+        cfg = _config_for_training(init, (self, *args), kwargs)
+        if cfg is None:
+            init(self, *args, **kwargs)
             return
-        init(self, *args, **kwargs)
+        from ppdet.core import workspace
+
+        from det_hooks.workspace import Snapshot
+
+        hooks_for(cfg, source())
+        self._rifle_ext_config = Snapshot()
+        with rebound({workspace.create: _noting_model(workspace.create, self, cfg)}):
+            init(self, *args, **kwargs)
 
     return __init__
 
@@ -108,7 +126,7 @@ def _noting_model(create: Callable, trainer: Any, cfg: Any) -> Callable:
     def noting(name: Any, *args: Any, **kwargs: Any) -> Any:
         from det_hooks.workspace import Snapshot
 
-        if name == cfg["architecture"]:
+        if name == cfg.get("architecture"):
             trainer._rifle_ext_config = Snapshot()
         return create(name, *args, **kwargs)
 
@@ -118,7 +136,7 @@ def _noting_model(create: Callable, trainer: Any, cfg: Any) -> Callable:
 def _training_with_hooks(train: Callable) -> Callable:
     @functools.wraps(train)
     def train_with_hooks(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if not has_block(self.cfg):
+        if not _block_in(getattr(self, "cfg", None)):
             return train(self, *args, **kwargs)
         from det_hooks.training import run_with_hooks
 
@@ -143,7 +161,7 @@ def _noting_config(build_slim_model: Callable) -> Callable:
     def noting(cfg: Any, *args: Any, **kwargs: Any) -> Any:
         from det_hooks.workspace import Snapshot
 
-        _Seen.before_slim = Snapshot() if has_block(cfg) else None
+        _Seen.before_slim = Snapshot() if _block_in(cfg) else None
         return build_slim_model(cfg, *args, **kwargs)
 
     return noting

@@ -35,11 +35,13 @@ def run_with_hooks(trainer: Any, train: Callable[[], Any], source: str) -> Any:
     RifleError
         If a hook refuses the run; before the first step.
     """
-    if any(isinstance(callback, HookCallback) for callback in trainer._callbacks):
+    callbacks = getattr(trainer, "_callbacks", None) or ()
+    if any(isinstance(callback, HookCallback) for callback in callbacks):
         return train()  # a trainer's `train` that calls the one it overrides
     hooks = hooks_for(trainer.cfg, source)
     if not hooks:
         return train()
+    _refuse_others(trainer, source)
     run = training_run(trainer, source)
     for hook in hooks:
         hook.on_train_begin(run)
@@ -50,6 +52,26 @@ def run_with_hooks(trainer: Any, train: Callable[[], Any], source: str) -> Any:
         trainer.register_callbacks([callback])
         stack.callback(_unregister, trainer, callback)
         return train()
+
+
+def _refuse_others(trainer: Any, source: str) -> None:
+    """Stop if a trainer has not what PaddleDetection's have: a subclass may make its own.
+
+    Raises
+    ------
+    RifleError
+        With what is missing.
+    """
+    needed = ("model", "optimizer", "loader", "cfg", "start_epoch", "_callbacks")
+    missing = [name for name in needed if getattr(trainer, name, None) is None]
+    if config_before(trainer) is None:
+        missing.append("a model built by ppdet.core.workspace.create in Trainer.__init__")
+    if missing:
+        raise RifleError(
+            f"{source}: rifle: {type(trainer).__name__} has no {', '.join(missing)}, as the "
+            "trainers of ppdet.engine have, so its training cannot heed the block; call their "
+            "`__init__`, or call rifle_ext.RIFLE in a loop of your own"
+        )
 
 
 def _unregister(trainer: Any, callback: Callback) -> None:

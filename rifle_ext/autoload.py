@@ -41,7 +41,6 @@ class _ToolkitFinder:
 
     def find_module(self, name, path=None):
         """For hooks of before Python 3.4 that ask every other finder in this way."""
-        return None
 
 
 def _search(name, path, target):
@@ -51,7 +50,7 @@ def _search(name, path, target):
     """
     import _frozen_importlib
 
-    return _frozen_importlib._find_spec(name, path, target)
+    return _frozen_importlib._find_spec(name, path, target)  # type: ignore
 
 
 class _AttachingOldLoader:

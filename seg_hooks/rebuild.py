@@ -7,12 +7,12 @@ import copy
 import io
 from typing import Any, Callable, Dict, Iterator
 
-import paddle
 from paddle import nn
 from paddleseg.cvlibs import SegBuilder
 from paddleseg.utils import utils
 
-from rifle_ext.runtime.patching import rebound, replaced
+from rifle_ext.runtime.loading import weights_ignored
+from rifle_ext.runtime.patching import rebound
 
 
 class QuietBuilder(SegBuilder):
@@ -41,5 +41,5 @@ def no_pretrained_weights() -> Iterator[None]:
         utils.load_pretrained_model: lambda model, pretrained_model: None,
         utils.download_pretrained_model: lambda path: path,
     }
-    with rebound(idle), replaced(paddle, load=lambda *args, **kwargs: {}):
+    with rebound(idle), weights_ignored():
         yield

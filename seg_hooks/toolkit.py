@@ -10,16 +10,20 @@ Whatever is heavy is imported once a config really has a block.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import inspect
 import weakref
-from typing import Any, Callable, List, MutableMapping, Optional
+from typing import Any, Callable, List, Mapping, MutableMapping, Optional
 
 import yaml
 
 from rifle_ext.runtime.patching import rebind
 from rifle_ext.training.registry import METHODS, has_block, hooks_for
+
+INHERITED = "_inherited_"
+"""PaddleSeg's key in a mapping that is not to be merged with that of the base config."""
 
 _config_of_model: MutableMapping[Any, Any] = weakref.WeakKeyDictionary()
 _configs_with_blocks: "weakref.WeakSet[Any]" = weakref.WeakSet()
@@ -47,8 +51,16 @@ def attach_to_toolkit() -> None:
 
 def config_of(model: Any) -> Optional[Any]:
     """The `Config` that `SegBuilder` built the model from, if it has a block."""
-    config = _config_of_model.get(model)
-    return config if config is not None and has_block(config.dic) else None
+    try:
+        config = _config_of_model.get(model)
+    except TypeError:  # no model at all: `train` itself says so
+        return None
+    return config if _block_in(config) else None
+
+
+def _block_in(config: Any) -> bool:
+    dic = getattr(config, "dic", None)
+    return isinstance(dic, Mapping) and has_block(dic)
 
 
 def source_of(config: Any) -> str:
@@ -58,10 +70,10 @@ def source_of(config: Any) -> str:
 
 def _checking_blocks(init: Callable) -> Callable:
     @functools.wraps(init)
-    def __init__(self: Any, path: str, *args: Any, **kwargs: Any) -> None:
-        init(self, path, *args, **kwargs)
-        if has_block(self.dic):
-            self._rifle_ext_path = str(path)
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **kwargs)
+        if _block_in(self):
+            self._rifle_ext_path = str(args[0] if args else kwargs.get("path", "config"))
             if hooks_for(self.dic, self._rifle_ext_path):
                 _configs_with_blocks.add(self)
 
@@ -74,6 +86,11 @@ def _merging_blocks(merge: Callable) -> Callable:
     @functools.wraps(merge)
     def merge_config_dicts(dic: dict, base_dic: dict) -> dict:
         short = [k for k in METHODS if k in dic and not isinstance(base_dic.get(k, {}), dict)]
+        alone = [k for k in METHODS if isinstance(dic.get(k), dict) and k not in base_dic]
+        own = {k: dic[k] for k in (*short, *alone) if isinstance(dic[k], dict)}
+        # Over a mapping PaddleSeg itself takes its key out.
+        cleaned = {k: {n: v for n, v in b.items() if n != INHERITED} for k, b in own.items()}
+        dic = {**dic, **cleaned}
         return merge(dic, {key: v for key, v in base_dic.items() if key not in short})
 
     return merge_config_dicts
@@ -86,7 +103,7 @@ def _updating_blocks(update: Callable) -> Callable:
     def update_config_dict(dic: dict, *args: Any, **kwargs: Any) -> dict:
         given = inspect.signature(update).bind(dic, *args, **kwargs)
         opts: List[str] = list(given.arguments.get("opts") or [])
-        ours = [option for option in opts if option.split("=")[0].split(".")[0] in METHODS]
+        ours = [o for o in opts if "=" in o and o.split("=")[0].split(".")[0] in METHODS]
         if ours:
             given.arguments["dic"] = functools.reduce(_with_option, ours, dic)
             given.arguments["opts"] = [option for option in opts if option not in ours]
@@ -112,7 +129,8 @@ def _remembering_config(build: Callable) -> Callable:
     @functools.wraps(build)
     def model(self: Any) -> Any:
         built = build(self)
-        _config_of_model[built] = self.config
+        with contextlib.suppress(TypeError):  # of a builder of the user's own: anything
+            _config_of_model[built] = self.config
         return built
 
     return model
@@ -123,11 +141,15 @@ def _train_with_hooks(train: Callable) -> Callable:
 
     @functools.wraps(train)
     def train_with_hooks(*args: Any, **kwargs: Any) -> Any:
-        arguments = signature.bind(*args, **kwargs)
+        try:
+            arguments = signature.bind(*args, **kwargs)
+        except TypeError:  # `train` itself says what is wrong
+            return train(*args, **kwargs)
         arguments.apply_defaults()
-        config = config_of(arguments.arguments["model"])
+        model = arguments.arguments.get("model")
+        config = config_of(model)
         if config is None:
-            if arguments.arguments["model"] not in _config_of_model and _configs_with_blocks:
+            if _configs_with_blocks and not _is_known(model):
                 _say_not_active(inspect.getmodule(train))
             return train(*args, **kwargs)
         from seg_hooks.training import run_with_hooks
@@ -136,6 +158,13 @@ def _train_with_hooks(train: Callable) -> Callable:
 
     train_with_hooks._rifle_ext = True  # type: ignore[attr-defined]
     return train_with_hooks
+
+
+def _is_known(model: Any) -> bool:
+    try:
+        return model in _config_of_model
+    except TypeError:
+        return False
 
 
 def _say_not_active(loop: Any) -> None:

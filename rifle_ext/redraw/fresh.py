@@ -95,7 +95,9 @@ class SecondModel:
             return Redraw(values, self._construction.initializers(wanted))
 
 
-def _cannot_build(error: Exception) -> str:
+def _cannot_build(error: BaseException) -> str:
+    while error.__cause__ is not None:  # toolkits put words of their own before it
+        error = error.__cause__
     said = (str(error).strip().splitlines() or [""])[-1].strip()
     return (
         "the model was built a second time, for fresh values of its output layers, with the "

@@ -55,7 +55,7 @@ class Journal:
         """At the first step of this process: where it starts from is known by then."""
         run = self._run
         if run.rank == 0:
-            self._events = EventLog(run.save_dir, resumed=run.start_step > 0)
+            self._events = EventLog(run.save_dir, run.start_step > 0, run.warn)
         block = self._block.model_dump(mode="json")
         self._write("plan", block=block, **self._plan.record())
         for skipped in self._plan.schedule.skipped:
@@ -95,7 +95,11 @@ class Journal:
     def scalar(self, tag: str, value: float, step: int) -> None:
         """One value for VisualDL, if the toolkit records to it."""
         if self._run.scalar is not None and self._run.rank == 0:
-            self._run.scalar(f"RIFLE/{tag}", value, step)
+            try:
+                self._run.scalar(f"RIFLE/{tag}", value, step)
+            except OSError as error:  # no reason to end a training
+                self._run.scalar = None
+                self._run.warn(f"[RIFLE] VisualDL's record cannot be written: {error}")
 
     def end(self) -> None:
         """After the training, however it ended; nothing if it never did a step."""
@@ -103,10 +107,7 @@ class Journal:
             return
         steps = [record["step"] for record in self._done]
         seconds = sum(record["duration_ms"] for record in self._done) / 1000
-        try:
-            self._write("end", resets=steps, duration_ms=round(1000 * seconds, 3))
-        except OSError as error:  # no reason to fail now, or to hide why the training failed
-            self._run.warn(f"[RIFLE] the end is not in the events file: {error}")
+        self._write("end", resets=steps, duration_ms=round(1000 * seconds, 3))
         after = f" after iteration {', '.join(map(str, steps))}" if steps else ""
         of = len(self._plan.schedule.resets)
         since = f" since iteration {self._run.start_step}" if self._run.start_step else ""

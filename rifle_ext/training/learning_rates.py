@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import bisect
 import copy
+import threading
 from itertools import accumulate
 from typing import Any, Callable, List, Tuple, Union
 
 from paddle.optimizer.lr import LRScheduler, PiecewiseDecay, ReduceOnPlateau
+
+from rifle_ext.errors import RifleError
+
+_LOCKS = (type(threading.Lock()), type(threading.RLock()))
 
 Rate = Union[float, LRScheduler]
 """What an optimizer has. A scheduler that waits for metrics counts as a constant rate."""
@@ -22,8 +27,21 @@ def peak(rate: Rate, total_steps: int) -> Tuple[float, int]:
         Of the optimizer. Of a scheduler a copy is run through the whole training.
     total_steps
         Length of the training in optimizer steps.
+
+    Raises
+    ------
+    RifleError
+        If a scheduler cannot be copied, or its copy cannot be told which step it is at.
     """
-    rates = _rates(rate, total_steps)
+    try:
+        rates = _rates(rate, total_steps)
+    except Exception as error:  # whatever a scheduler of the user's own raises
+        said = (str(error).strip().splitlines() or [""])[-1].strip()
+        raise RifleError(
+            "rifle.head_lr: cyclic needs the learning rates of the whole training before it, from "
+            f"a copy of the scheduler, and of a {type(rate).__name__} there is none "
+            f"({type(error).__name__}: {said}); allowed here is head_lr: none"
+        ) from error
     highest = max(rates)
     return highest, rates.index(highest)
 
@@ -65,7 +83,9 @@ def _rates(rate: Rate, total_steps: int) -> List[float]:
         last = len(rate.values) - 1
         pieces = (bisect.bisect_right(rate.boundaries, step) for step in range(total_steps))
         return [float(rate.values[min(piece, last)]) for piece in pieces]
-    scheduler: Any = copy.deepcopy(rate)
+    # A lock cannot be copied, and need not be.
+    locks = {id(held): held for held in vars(rate).values() if isinstance(held, _LOCKS)}
+    scheduler: Any = copy.deepcopy(rate, locks)
     scheduler.verbose = False
     scheduler.last_lr = scheduler.base_lr
     rates = []

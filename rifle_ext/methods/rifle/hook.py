@@ -52,15 +52,16 @@ class RifleHook(Hook):
         try:
             check_optimizer(run.optimizer)
             self.plan = Plan(self.block, run)
+            trained = self.plan.selection.parameters.values()
+            self._head_lr = (
+                HeadLearningRate(trained, run.optimizer, run.total_steps)
+                if self.block.head_lr == "cyclic"
+                else None
+            )
         except RifleError as error:
             raise RifleError(f"{self.source}: {error}") from error
         self.schedule, self.selection = self.plan.schedule, self.plan.selection
         self._due = {reset.step: reset for reset in self.schedule.resets}
-        self._head_lr = (
-            HeadLearningRate(self.selection.parameters.values(), run.optimizer, run.total_steps)
-            if self.block.head_lr == "cyclic"
-            else None
-        )
         self._change: Optional[WeightChange] = None
         self._look_every = max(1, run.total_steps // LOOKS)
         self._started, self._looking, self._step = False, False, 0
