@@ -96,8 +96,8 @@ class SecondModel:
 
 
 def _cannot_build(error: BaseException) -> str:
-    while error.__cause__ is not None:  # toolkits put words of their own before it
-        error = error.__cause__
+    while inner := error.__cause__ or (not error.__suppress_context__ and error.__context__):
+        error = inner  # toolkits put words of their own before it
     said = (str(error).strip().splitlines() or [""])[-1].strip()
     return (
         "the model was built a second time, for fresh values of its output layers, with the "

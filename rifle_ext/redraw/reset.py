@@ -61,31 +61,32 @@ def check_optimizer(optimizer: Optional[Optimizer]) -> None:
     """
     if optimizer is None:
         return
-    kind = type(optimizer)
+    kind, wrapped = type(optimizer), _wrapped(optimizer)
     if not isinstance(optimizer, Optimizer):
         raise RifleError(
             f"the optimizer is a {kind.__name__}, which is no paddle.optimizer.Optimizer"
-            f"{_wrapped(optimizer)}; RIFLE has to restart the state that an optimizer keeps for "
-            "the output layers, so train with, or give it, one of paddle.optimizer"
+            f"{wrapped and ', as is ' + wrapped}; RIFLE has to restart the state that an optimizer "
+            "keeps for the output layers, so train with, or give it, one of paddle.optimizer"
         )
     theirs = next(base for base in kind.__mro__ if base.__module__.startswith("paddle."))
     apart = theirs.__module__.startswith(("paddle.distributed", "paddle.incubate"))
     own = _defined_below(kind, Optimizer) if theirs is Optimizer else set()
     own_steps = "step" in own and "_create_accumulators" not in own
-    if apart or theirs is paddle.optimizer.LBFGS or own_steps or _wrapped(optimizer):
+    if apart or theirs is paddle.optimizer.LBFGS or own_steps or wrapped:
         raise RifleError(
-            f"the optimizer is a {kind.__name__}{_wrapped(optimizer)}: it wraps another optimizer, "
-            "holds a part of its state, or has one state for all parameters together, so that of "
-            "the output layers cannot restart; train with one of paddle.optimizer (LBFGS apart), "
-            "without sharding, and give it as it was before it was wrapped"
+            f"the optimizer is a {kind.__name__}: it wraps another optimizer"
+            f"{wrapped and ' (' + wrapped + ')'}, holds a part of its state, or has one state for "
+            "all parameters together, so that of the output layers cannot restart; train with one "
+            "of paddle.optimizer (LBFGS apart), without sharding, and give it as it was before it "
+            "was wrapped"
         )
 
 
 def _wrapped(optimizer: Any) -> str:
-    """What to say of an optimizer that holds another one; empty if it does not."""
+    """The optimizer that another one holds, in words; empty if it holds none."""
     for name, value in getattr(optimizer, "__dict__", {}).items():
         if isinstance(value, Optimizer):
-            return f" around the {type(value).__name__} in its attribute {name}"
+            return f"the {type(value).__name__} in its attribute {name}"
     return ""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Dict, List, Optional
 
 from paddle import Tensor
@@ -59,7 +59,7 @@ class Plan:
         self._initializers: Optional[Dict[str, Any]] = None
         first = self.draw(1, second)
         del second, built
-        self.drawn = [_describe(name, value) for name, value in first.items()]
+        self.drawn = [self._described(name, value) for name, value in first.items()]
         if self.schedule.resets:
             # One build was needed to know that the model can be redrawn: the first reset uses it.
             self._ahead[1] = first
@@ -95,6 +95,17 @@ class Plan:
         values, initializers = second.redraw(tensors)
         self._initializers = initializers
         return {**values, **fresh.from_initializers(named, tensors, seed, index)}
+
+    def _described(self, name: str, value: Tensor) -> Drawn:
+        """How a tensor is drawn: one value alone does not tell whether it is a constant."""
+        drawn = _describe(name, value)
+        if drawn.constant is None or value.size > 1:
+            return drawn
+        named = self.block.initializers().of(self.selection.parameters)
+        initializer = {**(self._initializers or {}), **named}.get(name)
+        same = bool((value.cpu() == self.selection.tensors[name].cpu().astype(value.dtype)).all())
+        constant = "Constant" in type(initializer).__name__ if initializer is not None else same
+        return drawn if constant else replace(drawn, constant=None)
 
     def warnings(self) -> List[str]:
         """What a user should think about, a sentence each."""
