@@ -11,6 +11,7 @@ from typing import Any, Dict, Iterator, Mapping, Tuple
 from rifle_ext.entry_groups import entry_group
 from rifle_ext.errors import RifleError
 from rifle_ext.runtime.compat import before_paddle
+from rifle_ext.runtime.components import IMPORTS, import_components
 
 TOOLKITS = "rifle_ext.toolkits"
 IMAGES = 1000
@@ -34,6 +35,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add(
         "-o", "--opts", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
         help="override the config, e.g. rifle.max_re_num=2",
+    )  # fmt: skip
+    add(
+        "--import", action="append", default=[], dest="imports", metavar="MODULE",
+        help=IMPORTS,
     )  # fmt: skip
     add("--synthetic", action="store_true", help="use made-up samples: no data set is needed")
     add(
@@ -67,6 +72,10 @@ def training(chosen: argparse.Namespace) -> Iterator[Tuple[Mapping[str, Any], An
         If the toolkit cannot set it up, or the model cannot be run on a training sample.
     """
     before_paddle()
+    try:
+        import_components(chosen.imports)
+    except RifleError as error:
+        raise ToolkitError(str(error)) from error.__cause__
     from rifle_ext.training.setup import Request
 
     request = Request(chosen.config, chosen.opts, chosen.synthetic, chosen.images or IMAGES)
