@@ -16,7 +16,7 @@ import inspect
 from typing import Any, Callable, Iterator, Type
 
 from rifle_ext.runtime.patching import rebind, rebound
-from rifle_ext.training.registry import has_block, hooks_for
+from rifle_ext.training.registry import has_block, methods_for
 
 
 class _Seen:
@@ -88,7 +88,7 @@ def _checking_block(init: Callable) -> Callable:
 
             from det_hooks.workspace import Snapshot
 
-            hooks_for(cfg, source())
+            methods_for(cfg, source())
             self._rifle_ext_config = Snapshot()
             with rebound({workspace.create: _noting_model(workspace.create, self, cfg)}):
                 init(self, *args, **kwargs)

@@ -17,6 +17,7 @@ from rifle_ext.methods.rifle.block import parse_block
 from rifle_ext.methods.rifle.hook import RifleHook
 from rifle_ext.methods.rifle.plan import Plan
 from rifle_ext.redraw.reset import digest
+from rifle_ext.training.plans import Moment
 from rifle_ext.training.setup import Request
 
 pytestmark = pytest.mark.timeout(180)
@@ -166,10 +167,10 @@ def test_what_a_toolkit_cannot_set_up_ends_with_one_message(seg, det, capsys, tm
             assert said.startswith(f"[RIFLE] --opts {option}: allowed is key=value, as in ")
 
 
-def test_false_means_nothing_will_be_reset(seg, capsys):
+def test_false_switches_the_method_off(seg, capsys):
     path = seg.config(rifle=False)
     assert cli.main(["plan", "--toolkit", "seg", "-c", str(path)]) == 0
-    assert "warning: rifle: false: nothing will be reset" in capsys.readouterr().out
+    assert "warning: rifle: false: the method is off" in capsys.readouterr().out
     planned = plan(capsys, "seg", path)
     assert list(planned) == KEYS
     assert planned["layers"] == planned["resets"] == []
@@ -222,10 +223,9 @@ def test_text(capsys, seg):
 
 def test_the_timeline():
     def line(*resets, skipped=(), **options):
-        named = [{"index": i, "step": step} for i, step in enumerate(resets, start=1)]
-        crossed = [{"index": 9, "step": step} for step in skipped]
-        record = {"total_steps": 100, "resets": named, "skipped": crossed}
-        return timeline(record, width=10, **options)
+        moments = [Moment(step, str(i), "") for i, step in enumerate(resets, start=1)]
+        moments += [Moment(step, "9", "", skipped=True) for step in skipped]
+        return timeline(100, moments, width=10, **options)
 
     assert line() == "0 ├──────────┤ 100"
     assert line(1, 50, 99) == "0 ├1────2───3┤ 100"

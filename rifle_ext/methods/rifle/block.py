@@ -37,7 +37,21 @@ Glob = Annotated[str, StringConstraints(strict=True, min_length=1)]
 class RifleConfig(BaseModel):
     """A validated `rifle:` block."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, title="rifle")
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={
+            "title": "RIFLE",
+            "description": "Re-initialize the output layers several times during fine-tuning. "
+            "Nothing or true: all defaults; false: no RIFLE.",
+            # One interval. As a condition, so that the second is marked and not the whole block.
+            "if": {
+                "properties": {"re_init_epoch": {"type": "integer"}},
+                "required": ["re_init_epoch"],
+            },
+            "then": {"properties": {"re_init_iter": {"type": "null"}}},
+        },
+    )
 
     layers: Union[Literal["auto", "head"], Annotated[List[Glob], Field(min_length=1)]] = Field(
         "auto",
@@ -86,6 +100,7 @@ class RifleConfig(BaseModel):
         Literal["none", "cyclic"], BeforeValidator(lambda v: "none" if v is None else v)
     ] = Field(
         "none",
+        json_schema_extra={"enum": ["none", "cyclic", None]},
         description="'cyclic': the output layers' own learning rate restarts with each period and "
         "falls along a cosine; the rest of the model keeps the training's schedule.",
     )

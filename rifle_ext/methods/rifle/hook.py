@@ -11,12 +11,14 @@ from typing import Optional
 
 from rifle_ext.errors import RifleError
 from rifle_ext.methods.rifle.block import RifleConfig
+from rifle_ext.methods.rifle.journal import ResetJournal
+from rifle_ext.methods.rifle.outlook import outlook
 from rifle_ext.methods.rifle.plan import Plan
 from rifle_ext.methods.rifle.schedule import Reset, cosine
 from rifle_ext.redraw.reset import check_optimizer, digest, reinitialize
 from rifle_ext.training.head_lr import HeadLearningRate
 from rifle_ext.training.hooks import Hook, TrainingRun
-from rifle_ext.training.journal import Journal
+from rifle_ext.training.plans import MethodPlan
 from rifle_ext.training.ranks import check_same, refuse_parts
 from rifle_ext.training.weight_change import WeightChange
 
@@ -41,6 +43,16 @@ class RifleHook(Hook):
         self.block = block
         self.source = source
 
+    def plan(self, run: TrainingRun) -> MethodPlan:
+        """What it would do to a training.
+
+        Raises
+        ------
+        RifleError
+            If the plan cannot be made for this model and training.
+        """
+        return outlook(Plan(self.block, run))
+
     def on_train_begin(self, run: TrainingRun) -> None:
         """Find the output layers, make the plan and say it.
 
@@ -51,10 +63,10 @@ class RifleHook(Hook):
         """
         try:
             check_optimizer(run.optimizer)
-            self.plan = Plan(self.block, run)
+            self._plan = Plan(self.block, run)
         except RifleError as error:
             raise RifleError(f"{self.source}: {error}") from error
-        self.schedule, self.selection = self.plan.schedule, self.plan.selection
+        self.schedule, self.selection = self._plan.schedule, self._plan.selection
         self._due = {reset.step: reset for reset in self.schedule.resets}
         self._head_lr = (
             HeadLearningRate(self.selection.parameters.values(), run.optimizer, run.total_steps)
@@ -64,7 +76,7 @@ class RifleHook(Hook):
         self._change: Optional[WeightChange] = None
         self._look_every = max(1, run.total_steps // LOOKS)
         self._started, self._looking, self._step = False, False, 0
-        self._journal = Journal(run, self.block, self.plan)
+        self._journal = ResetJournal(run, self.block, self._plan)
         self._journal.tell_plan()
 
     def on_step_begin(self, run: TrainingRun, step: int) -> None:
@@ -121,7 +133,7 @@ class RifleHook(Hook):
 
     def _reset(self, run: TrainingRun, due: Reset) -> None:
         begin = time.perf_counter()
-        values = self.plan.draw(due.index)
+        values = self._plan.draw(due.index)
         reinitialize(
             self.selection.tensors,
             values,

@@ -118,13 +118,6 @@ class Plan:
         }
 
 
-def nothing_planned(run: TrainingRun, why: str) -> Dict[str, Any]:
-    """The record of a training without resets, in the form of `Plan.record`."""
-    lengths = {"total_steps": run.total_steps, "steps_per_epoch": run.steps_per_epoch}
-    nothing: Dict[str, Any] = {"resets": [], "skipped": [], "layers": [], "values": 0}
-    return {**lengths, **nothing, "warnings": [why]}
-
-
 @dataclass(frozen=True)
 class Drawn:
     """How the first reset draws one tensor.
