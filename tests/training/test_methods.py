@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,13 +25,11 @@ def plugins(tmp_path_factory):
     """A folder with the example's package installed, and one whose module cannot be imported."""
     folder = tmp_path_factory.mktemp("plugins")
     pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation"]
-    example = ROOT / "examples/freeze_backbone"
+    example = shutil.copytree(ROOT / "examples/freeze_backbone", folder / "source")
     subprocess.run(
         [*pip, "--target", folder, example],
         check=True, timeout=120, env={**os.environ, "PIP_NO_INDEX": "1"}, capture_output=True,
     )  # fmt: skip
-    for name in ("build", "freeze_backbone.egg-info"):
-        subprocess.run(["rm", "-rf", example / name], check=True)
     broken = folder / "broken-1.0.dist-info"
     broken.mkdir()
     (broken / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
