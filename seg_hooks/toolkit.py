@@ -20,7 +20,7 @@ from typing import Any, Callable, List, Mapping, MutableMapping, Optional
 import yaml
 
 from rifle_ext.runtime.patching import rebind
-from rifle_ext.training.registry import METHODS, has_block, hooks_for
+from rifle_ext.training.registry import has_block, methods, methods_for
 
 INHERITED = "_inherited_"
 """PaddleSeg's key in a mapping that is not to be merged with that of the base config."""
@@ -74,7 +74,10 @@ def _checking_blocks(init: Callable) -> Callable:
         init(self, *args, **kwargs)
         if _block_in(self):
             self._rifle_ext_path = str(args[0] if args else kwargs.get("path", "config"))
-            if hooks_for(self.dic, self._rifle_ext_path):
+            if methods_for(self.dic, self._rifle_ext_path):
+                from rifle_ext.training.loading import note_loading
+
+                note_loading()  # before a model is built from it
                 _configs_with_blocks.add(self)
 
     return __init__
@@ -85,8 +88,9 @@ def _merging_blocks(merge: Callable) -> Callable:
 
     @functools.wraps(merge)
     def merge_config_dicts(dic: dict, base_dic: dict) -> dict:
-        short = [k for k in METHODS if k in dic and not isinstance(base_dic.get(k, {}), dict)]
-        alone = [k for k in METHODS if isinstance(dic.get(k), dict) and k not in base_dic]
+        keys = methods()
+        short = [k for k in keys if k in dic and not isinstance(base_dic.get(k, {}), dict)]
+        alone = [k for k in keys if isinstance(dic.get(k), dict) and k not in base_dic]
         own = {k: dic[k] for k in (*short, *alone) if isinstance(dic[k], dict)}
         # Over a mapping PaddleSeg itself takes its key out.
         cleaned = {k: {n: v for n, v in b.items() if n != INHERITED} for k, b in own.items()}
@@ -103,7 +107,8 @@ def _updating_blocks(update: Callable) -> Callable:
     def update_config_dict(dic: dict, *args: Any, **kwargs: Any) -> dict:
         given = inspect.signature(update).bind(dic, *args, **kwargs)
         opts: List[str] = list(given.arguments.get("opts") or [])
-        ours = [o for o in opts if "=" in o and o.split("=")[0].split(".")[0] in METHODS]
+        keys = methods()
+        ours = [o for o in opts if "=" in o and o.split("=")[0].split(".")[0] in keys]
         if ours:
             given.arguments["dic"] = functools.reduce(_with_option, ours, dic)
             given.arguments["opts"] = [option for option in opts if option not in ours]
@@ -170,6 +175,6 @@ def _is_known(model: Any) -> bool:
 def _say_not_active(loop: Any) -> None:
     sources = ", ".join(sorted({source_of(config) for config in _configs_with_blocks}))
     loop.logger.warning(
-        f"[RIFLE] not active in this training: its model was not built by SegBuilder from "
+        f"[rifle-ext] not active in this training: its model was not built by SegBuilder from "
         f"{sources}, the config with a block"
     )

@@ -7,7 +7,7 @@ import functools
 import inspect
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict
 
 import paddle
 from paddle import nn
@@ -16,8 +16,8 @@ from rifle_ext.errors import RifleError
 from rifle_ext.redraw.reset import write_model
 from rifle_ext.runtime.keeping import kept_beside
 from rifle_ext.runtime.patching import replaced
-from rifle_ext.training.hooks import Hook, TrainingRun
-from rifle_ext.training.registry import hooks_for
+from rifle_ext.training.hooks import Hook, Hooks, TrainingRun
+from rifle_ext.training.loading import loaded_into, loading_not_noted
 from seg_hooks.probe import forward
 from seg_hooks.rebuild import rebuild
 
@@ -45,21 +45,13 @@ def run_with_hooks(
     """
     loop = inspect.getmodule(train)
     assert loop is not None
-    hooks = hooks_for(config.dic, source)
+    hooks = Hooks.of(config.dic, source)
     if not hooks:
         return train(*arguments.args, **arguments.kwargs)
     run = training_run(loop, arguments.arguments, config, source)
-    for hook in hooks:
-        hook.on_train_begin(run)
-    intervals = arguments.arguments.get("early_stop_intervals")
-    if intervals is not None:
-        run.warn(
-            f"[RIFLE] early_stop_intervals = {intervals}: PaddleSeg counts the worse evaluations "
-            "after a reset, too, and may stop before the model has recovered"
-        )
+    hooks.on_train_begin(run)
     with contextlib.ExitStack() as stack:  # whatever fails, all of it is undone
-        for hook in reversed(hooks):
-            stack.callback(hook.on_train_end, run)
+        stack.callback(hooks.on_train_end, run)
         steps = _Steps(run, hooks, loop)
         handle = run.model.register_forward_pre_hook(steps.before_forward())
         stack.callback(handle.remove)
@@ -74,6 +66,7 @@ def run_with_hooks(
 
             writer = _noting_writer(visualdl.LogWriter, run)
             stack.enter_context(replaced(visualdl, LogWriter=writer))
+        stack.enter_context(loading_not_noted())  # a resumed checkpoint, averages
         return train(*arguments.args, **arguments.kwargs)
 
 
@@ -86,6 +79,7 @@ def training_run(loop: ModuleType, given: Dict[str, Any], config: Any, source: s
         If the training set is too small for one step.
     """
     rank = paddle.distributed.get_rank()
+    intervals = given.get("early_stop_intervals")
     logger = given.get("logger") or loop.logger
     steps_per_epoch = _steps_per_epoch(given["train_dataset"], given["batch_size"])
     if steps_per_epoch == 0:
@@ -103,7 +97,9 @@ def training_run(loop: ModuleType, given: Dict[str, Any], config: Any, source: s
         log=logger.info if rank == 0 else lambda message: None,
         warn=logger.warning if rank == 0 else lambda message: None,
         forward=lambda model=given["model"]: forward(model, config.dic),
+        loaded=lambda: loaded_into(given["model"]),
         rebuild=lambda: _built_again(given["model"], config),
+        stops_early=None if intervals is None else f"early_stop_intervals = {intervals}",
     )
 
 
@@ -129,8 +125,8 @@ class _Steps:
     profiler, and the first call of the model in training mode after that begins the next.
     """
 
-    def __init__(self, run: TrainingRun, hooks: List[Hook], loop: ModuleType) -> None:
-        self._run, self._hooks = run, hooks
+    def __init__(self, run: TrainingRun, hook: Hook, loop: ModuleType) -> None:
+        self._run, self._hook = run, hook
         outer = loop.train_profiler  # of a training that this one is inside of
         inside = isinstance(outer, _Steps)
         self._profiler: Any = outer._profiler if inside else outer
@@ -147,8 +143,7 @@ class _Steps:
         def before_forward(layer: nn.Layer, inputs: Any) -> None:
             if self._between and layer is self._run.model and layer.training:
                 self._between = False
-                for hook in self._hooks:
-                    hook.on_step_begin(self._run, self._run.start_step + self._done)
+                self._hook.on_step_begin(self._run, self._run.start_step + self._done)
 
         return before_forward
 

@@ -9,14 +9,14 @@ import importlib
 import sys
 
 from rifle_ext.runtime.compat import before_paddle
-from rifle_ext.training.registry import METHODS
+from rifle_ext.training.registry import register
 
 
 def main(toolkit: str, seed: int) -> None:
     """Register what is ours, set the random streams, then do what the train tool does."""
     before_paddle()
     tricks = importlib.import_module("benchmarks.transfer.tricks")
-    METHODS["trick"] = tricks.hooks
+    register("trick", tricks.hooks)
     tool = importlib.import_module(f"{toolkit}_hooks.train")
     importlib.import_module(f"benchmarks.transfer.{toolkit}_parts")
     set_seed(seed)

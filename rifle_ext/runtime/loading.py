@@ -12,11 +12,11 @@ from paddle import Tensor
 from rifle_ext.runtime.patching import rebound, replaced
 
 
-class _Nothing(dict):
+class Nothing(dict):
     """Stands in for a file of weights that is not there: whatever is looked up is as empty."""
 
-    def __missing__(self, key: Any) -> _Nothing:
-        return _Nothing()
+    def __missing__(self, key: Any) -> Nothing:
+        return Nothing()
 
 
 @contextlib.contextmanager
@@ -33,7 +33,7 @@ def weights_ignored() -> Iterator[None]:
 
     def load_to_look(path: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(path, (str, os.PathLike)) and not os.path.isfile(path):
-            return _Nothing()
+            return Nothing()
         content = load(path, *args, **kwargs)
         for value in _leaves(content):
             loaded[id(value)] = value

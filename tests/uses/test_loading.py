@@ -38,7 +38,9 @@ def checkpoint(seg):
 
 def test_what_a_constructor_looks_up_is_there_and_is_not_put_into_the_fresh_head(seg, checkpoint):
     described = {"path": checkpoint, "number": "epoch"}
-    _, before, after = seg.train(seg.config(**fields("Looking", described=described)))
+    block = {**small.RIFLE, "layers": "outputs"}  # the loaded ones, too
+    path = seg.config(**fields("Looking", block, described=described))
+    _, before, after = seg.train(path)
     assert before.others[0]["head.bias"].min() > 5
     assert [e["parameters"] for e in seg.events("reset")] == [HEAD, HEAD]
     for step in (4, 8):
