@@ -16,7 +16,12 @@ import inspect
 from typing import Any, Callable, Iterator, Mapping, Optional, Type
 
 from rifle_ext.runtime.patching import rebind, rebound
-from rifle_ext.training.registry import has_block, methods_for
+from rifle_ext.training.registry import has_block, methods, methods_for
+
+ADVICE = (
+    "train with ppdet.engine.Trainer or a class derived from it (copies of it are not attached "
+    "to), or call rifle_ext.RIFLE in a loop of your own"
+)
 
 
 class _Seen:
@@ -173,7 +178,13 @@ def _noting_source(load: Callable) -> Callable:
     @functools.wraps(load)
     def noting(file_path: str) -> Any:
         content = load(file_path)  # bases first: they come through here, too
-        _Seen.source = str(file_path)
+        before, _Seen.source = _Seen.source, str(file_path)
+        if has_block(content):
+            from rifle_ext.training.unheeded import forget_block, note_block
+
+            forget_block(before)
+            if any(key in content and content[key] is not False for key in methods()):
+                note_block(_Seen.source, ADVICE)
         return content
 
     return noting

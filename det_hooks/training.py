@@ -16,6 +16,7 @@ from rifle_ext.errors import RifleError
 from rifle_ext.runtime.keeping import kept_beside
 from rifle_ext.training.hooks import Hook, Hooks, TrainingRun
 from rifle_ext.training.loading import loading_not_noted
+from rifle_ext.training.unheeded import note_heeded
 
 
 def run_with_hooks(trainer: Any, train: Callable[[], Any], source: str) -> Any:
@@ -111,6 +112,7 @@ def training_run(trainer: Any, source: str) -> TrainingRun:
             f"{source}: the training set has fewer images than TrainReader's batch_size, so "
             "PaddleDetection would never do a step"
         )
+    note_heeded(source)
     rank = paddle.distributed.get_rank()
     student = hasattr(trainer.model, "student_model")
 
@@ -132,9 +134,20 @@ def training_run(trainer: Any, source: str) -> TrainingRun:
         loaded=lambda: pretrained.loaded(trainer, again),
         rebuild=again,
         start_step=trainer.start_epoch * steps_per_epoch,
+        counted_steps=_counted(trainer),
         scalar=_scalar_writer(trainer),
         shadows=trainers.shadows(trainer),
     )
+
+
+def _counted(trainer: Any) -> Optional[int]:
+    """The steps that the scheduler of a resumed training has counted.
+
+    They are others than epochs times their length where that has changed, with the batch size.
+    """
+    scheduler = trainer.optimizer._learning_rate
+    resumed = trainer.start_epoch > 0 and isinstance(scheduler, paddle.optimizer.lr.LRScheduler)
+    return int(scheduler.last_epoch) if resumed else None
 
 
 def _scalar_writer(trainer: Any) -> Optional[Callable[[str, float, int], Any]]:

@@ -25,6 +25,12 @@ from rifle_ext.training.registry import has_block, methods, methods_for
 INHERITED = "_inherited_"
 """PaddleSeg's key in a mapping that is not to be merged with that of the base config."""
 
+ADVICE = (
+    "train with paddleseg.core.train and the model that SegBuilder builds from the config (copies "
+    "of that loop, and those of PaddleSeg's other projects, are not attached to), or call "
+    "rifle_ext.RIFLE in a loop of your own"
+)
+
 _config_of_model: MutableMapping[Any, Any] = weakref.WeakKeyDictionary()
 _configs_with_blocks: "weakref.WeakSet[Any]" = weakref.WeakSet()
 
@@ -76,8 +82,10 @@ def _checking_blocks(init: Callable) -> Callable:
             self._rifle_ext_path = str(args[0] if args else kwargs.get("path", "config"))
             if methods_for(self.dic, self._rifle_ext_path):
                 from rifle_ext.training.loading import note_loading
+                from rifle_ext.training.unheeded import note_block
 
                 note_loading()  # before a model is built from it
+                note_block(self._rifle_ext_path, ADVICE)
                 _configs_with_blocks.add(self)
 
     return __init__

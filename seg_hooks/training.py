@@ -18,6 +18,7 @@ from rifle_ext.runtime.keeping import kept_beside
 from rifle_ext.runtime.patching import replaced
 from rifle_ext.training.hooks import Hook, Hooks, TrainingRun
 from rifle_ext.training.loading import loaded_into, loading_not_noted
+from rifle_ext.training.unheeded import note_heeded
 from seg_hooks.probe import forward
 from seg_hooks.rebuild import rebuild
 
@@ -78,6 +79,7 @@ def training_run(loop: ModuleType, given: Dict[str, Any], config: Any, source: s
     RifleError
         If the training set is too small for one step.
     """
+    note_heeded(source)
     rank = paddle.distributed.get_rank()
     intervals = given.get("early_stop_intervals")
     logger = given.get("logger") or loop.logger

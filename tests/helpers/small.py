@@ -24,7 +24,7 @@ def fields(model="Small", block=RIFLE, **more):
     """Of a config that trains such a model."""
     described = {"type": model, "num_classes": 6, **more.pop("described", {})}
     loss = {"types": [{"type": "CrossEntropyLoss"}], "coef": [1]}
-    return {"model": described, "loss": loss, **({"rifle": block} if block else {}), **more}
+    return {"model": described, "loss": loss, **({} if block is None else {"rifle": block}), **more}
 
 
 @manager.MODELS.add_component

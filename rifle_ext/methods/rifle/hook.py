@@ -110,6 +110,7 @@ class RifleHook(Hook):
         except RifleError as error:
             raise RifleError(f"{self.source}: {error}") from error
         self._journal.begin()
+        self._leave_out_what_was_done(run)
         self._looking = run.scalar is not None or bool(self.block.track)
         tracked = run.scalar is not None if self.block.track is None else self.block.track
         if tracked and run.rank == 0:
@@ -121,6 +122,26 @@ class RifleHook(Hook):
                 },
                 step,
             )
+
+    def _leave_out_what_was_done(self, run: TrainingRun) -> None:
+        """After a resume with epochs of another length, which are counted as they are now.
+
+        Resets that are placed by epochs are right then; of those placed by iterations, the
+        checkpoint's own count tells which were done.
+        """
+        counted = run.counted_steps
+        if counted is None or counted == run.start_step:
+            return
+        by_iterations = self.block.re_init_iter is not None
+        done = [step for step in self._due if by_iterations and run.start_step <= step < counted]
+        for step in done:
+            del self._due[step]
+        left = ", ".join(map(str, done))
+        self._journal.warn(
+            f"the checkpoint was made after {counted} iterations, which count as {run.start_step} "
+            "now that an epoch has another length"
+            + (f"; done already, and left out: the reset after iteration {left}" if done else "")
+        )
 
     def _tell_change(self, change: WeightChange, step: int, restart: bool = False) -> None:
         """Say how far the weights have moved in this period."""

@@ -95,6 +95,10 @@ class ResetJournal:
             )
         )
 
+    def warn(self, message: str) -> None:
+        """One line in the log, as a warning."""
+        self._journal.warn(message)
+
     def tell_weights(self, step: int, since: int, change: Dict[str, float]) -> None:
         """How far each stage has moved between two steps, as fractions of its norm."""
         self._journal.event("weights", step=step, since=since, change=change)
