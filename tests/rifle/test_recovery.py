@@ -197,25 +197,36 @@ def test_a_static_graph_cannot_be_held_still(seg):
         seg.train(path, to_static_training=True)
 
 
+def noting(seen):
+    def note(layer, inputs, made):
+        if layer.training:
+            seen.append(made.numpy())
+
+    return note
+
+
+class Outputs:
+    """What the output layers of a model give in training mode, step by step."""
+
+    def __init__(self):
+        self.of = {"head.3": [], "aux": []}
+
+    def watch(self, builder):
+        for name, seen in self.of.items():
+            layer = dict(builder.model.named_sublayers())[name]
+            layer.register_forward_post_hook(noting(seen))
+        return builder.optimizer
+
+
 def test_lsuv_scales_the_fresh_weights_on_the_batch_that_follows(seg):
     """Mishkin and Matas: orthonormal, then unit (or `variance`) output variance."""
     for variance in (1.0, 0.25):
         block = {"re_init_iter": 4, "max_re_num": 1, "keep_last": 0,
                  "weight_initializer": {"type": "LSUV", "variance": variance}}  # fmt: skip
-        outputs = {}
-
-        def watch(builder, outputs=outputs):
-            for name, layer in (("head.3", builder.model.head[3]), ("aux", builder.model.aux)):
-                layer.register_forward_post_hook(
-                    lambda layer, inputs, out, n=name: (
-                        outputs.setdefault(n, []).append(out.numpy()) if layer.training else None
-                    )
-                )
-            return builder.optimizer
-
+        seen = Outputs()
         out = seg.folder / str(variance)
-        _, _, after = seg.train(seg.config(rifle=block), optimizer=watch, out=out)
-        made = {name: outs[-8] for name, outs in outputs.items()}  # of the 5th of 12 steps
+        _, _, after = seg.train(seg.config(rifle=block), optimizer=seen.watch, out=out)
+        made = {name: outs[-8] for name, outs in seen.of.items()}  # of the 5th of 12 steps
         for name, output in made.items():
             assert output.var() == pytest.approx(variance, rel=1e-3), name
         scaled = {e["parameter"]: e for e in seg.events("calibrated", out=out)}
