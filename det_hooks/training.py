@@ -10,7 +10,7 @@ from ppdet.engine.callbacks import Callback, ComposeCallback, logger
 
 from det_hooks import probe, trainers
 from det_hooks.rebuild import rebuild
-from det_hooks.toolkit import config_before
+from det_hooks.seen import config_before
 from rifle_ext.errors import RifleError
 from rifle_ext.training.hooks import Hook, Hooks, TrainingRun
 

@@ -210,7 +210,7 @@ def test_a_toolkit_works_when_the_adapter_is_broken(python):
     (python.site / "seg_hooks/toolkit.py").write_text("raise RuntimeError('broken')")
     done = python("-c", f"import sys, paddleseg; {ATTACHED}")
     assert done.stdout.split() == ["False"], done.stderr[-2000:]
-    assert "rifle-ext is not active: seg_hooks:attach failed with RuntimeError" in done.stderr
+    assert "[rifle-ext] not active: seg_hooks:attach failed with RuntimeError" in done.stderr
 
 
 def test_attaching_late_and_twice(python):
