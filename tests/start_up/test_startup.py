@@ -68,6 +68,7 @@ def test_the_wheel_holds_the_start_up_file_and_names_it(wheel):
         # Uninstalling removes what is recorded.
         assert f"\n{PTH},sha256=" in "\n" + archive.read(record).decode()
         assert "rifle_ext/py.typed" in archive.namelist()
+        assert "rifle_ext/methods/rifle/README.md" in archive.namelist()
 
 
 def test_installing_and_uninstalling_with_pip(wheel, tmp_path):
