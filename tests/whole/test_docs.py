@@ -90,6 +90,43 @@ def test_every_key_of_the_block_is_documented():
         assert rows == list(model.model_fields)
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_named_files_exist(page):
+    if page.name == "CHANGELOG.md":  # names what was, too
+        return
+    folders = "rifle_ext|seg_hooks|det_hooks|tests|scripts|benchmarks|examples|configs"
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    for path in re.findall(rf"`((?:{folders})/[\w./-]*)`", text):
+        assert "NAME" in path or (ROOT / path).exists(), path
+    if page.name == "guarantees.md":
+        named = re.findall(r"(\S*?)test_(\w+)\.py", text)
+        assert named and all(
+            (ROOT / f"tests/{room}test_{name}.py").is_file() for room, name in named
+        )
+
+
+def test_the_tree_in_the_design_is_there():
+    """Each module of the map exists; a new one may be missing from it."""
+    (tree,) = [t for t in blocks(ROOT / "docs/design.md") if t.startswith("rifle_ext/\n")]
+    folders = []
+    for line in tree.splitlines():
+        depth = (len(line) - len(line.lstrip())) // 2
+        for name in re.findall(r"\S+(?:\.py|\.md|/)(?= |$)", line):
+            if name.startswith("docs"):
+                continue
+            assert (ROOT.joinpath(*folders[:depth]) / name).exists(), line
+            if name.endswith("/"):
+                folders[depth:] = [name]
+
+
+def test_the_commits_are_checked_by_the_linters_of_make():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    makefile = (ROOT / "Makefile").read_text()
+    lint = re.search(r"^lint:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)[1]
+    lint = lint.replace("$(PYTHON)", ".venv/bin/python").replace(" .\n", "\n")
+    assert [line.strip() for line in lint.splitlines()] == [hook["entry"] for hook in hooks]
+
+
 def test_both_languages_say_the_same():
     pages = [ROOT / "README.md", ROOT / "README_cn.md"]
     english, chinese = (page.read_text(encoding="utf-8") for page in pages)
