@@ -12,6 +12,7 @@ from ppdet.utils import download
 from ppdet.utils.cli import ArgsParser
 
 import det_hooks
+from det_hooks.pretrained import load_if_here
 from det_hooks.rebuild import no_pretrained_weights
 from det_hooks.synthetic import made_up_data
 from det_hooks.train import trainer_class
@@ -65,6 +66,7 @@ def set_up(request: Request) -> Iterator[Tuple[Mapping[str, Any], TrainingRun]]:
         with contextlib.nullcontext() if request.synthetic else _missing_data(request.config):
             create("TrainDataset")().check_or_download_dataset()
         trainer = trainer_class(global_config)(global_config, mode="train")
+        load_if_here(trainer)
         run = training_run(trainer, request.config)
         yield {k: v for k, v in trainer.cfg.items() if k not in methods() or k in blocks}, run
 

@@ -6,13 +6,15 @@ import contextlib
 from typing import Any, Callable, Optional
 
 import paddle
+from paddle import nn
 from ppdet.engine.callbacks import Callback, ComposeCallback, logger
 
-from det_hooks import probe, trainers
+from det_hooks import pretrained, probe, trainers
 from det_hooks.rebuild import rebuild
 from det_hooks.seen import config_before
 from rifle_ext.errors import RifleError
 from rifle_ext.training.hooks import Hook, Hooks, TrainingRun
+from rifle_ext.training.loading import loading_not_noted
 
 
 def run_with_hooks(trainer: Any, train: Callable[[], Any], source: str) -> Any:
@@ -44,6 +46,7 @@ def run_with_hooks(trainer: Any, train: Callable[[], Any], source: str) -> Any:
         stack.callback(hooks.on_train_end, run)
         trainer.register_callbacks([callback])
         stack.callback(_unregister, trainer, callback)
+        stack.enter_context(loading_not_noted())  # averages, evaluated or saved
         return train()
 
 
@@ -87,6 +90,10 @@ def training_run(trainer: Any, source: str) -> TrainingRun:
         )
     rank = paddle.distributed.get_rank()
     student = hasattr(trainer.model, "student_model")
+
+    def again() -> nn.Layer:
+        return rebuild(config_before(trainer), student)
+
     return TrainingRun(
         model=trainers.trained_model(trainer),
         optimizer=trainer.optimizer,
@@ -98,7 +105,8 @@ def training_run(trainer: Any, source: str) -> TrainingRun:
         warn=logger.warning if rank == 0 else lambda message: None,
         forward=lambda: probe.forward(trainer),
         gives_losses=True,
-        rebuild=lambda: rebuild(config_before(trainer), student),
+        loaded=lambda: pretrained.loaded(trainer, again),
+        rebuild=again,
         start_step=trainer.start_epoch * steps_per_epoch,
         scalar=_scalar_writer(trainer),
         shadows=trainers.shadows(trainer),

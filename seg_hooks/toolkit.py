@@ -63,6 +63,9 @@ def _checking_blocks(init: Callable) -> Callable:
         if has_block(self.dic):
             self._rifle_ext_path = str(path)
             if methods_for(self.dic, self._rifle_ext_path):
+                from rifle_ext.training.loading import note_loading
+
+                note_loading()  # before a model is built from it
                 _configs_with_blocks.add(self)
 
     return __init__

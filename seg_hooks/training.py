@@ -17,6 +17,7 @@ from rifle_ext.errors import RifleError
 from rifle_ext.redraw.reset import write_model
 from rifle_ext.runtime.patching import replaced
 from rifle_ext.training.hooks import Hook, Hooks, TrainingRun
+from rifle_ext.training.loading import loaded_into, loading_not_noted
 from seg_hooks.rebuild import rebuild
 
 CORNER = 128
@@ -65,6 +66,7 @@ def run_with_hooks(
 
             writer = _noting_writer(visualdl.LogWriter, run)
             stack.enter_context(replaced(visualdl, LogWriter=writer))
+        stack.enter_context(loading_not_noted())  # a resumed checkpoint, averages
         return train(*arguments.args, **arguments.kwargs)
 
 
@@ -95,6 +97,7 @@ def training_run(loop: ModuleType, given: Dict[str, Any], config: Any, source: s
         log=logger.info if rank == 0 else lambda message: None,
         warn=logger.warning if rank == 0 else lambda message: None,
         forward=lambda: _forward(given["model"], given["train_dataset"]),
+        loaded=lambda: loaded_into(given["model"]),
         rebuild=lambda: rebuild(config),
         stops_early=None if intervals is None else f"early_stop_intervals = {intervals}",
     )

@@ -19,6 +19,7 @@ from rifle_ext.heads.outputs import Forward
 from rifle_ext.redraw.fresh import Rebuild
 from rifle_ext.redraw.reset import Shadow
 from rifle_ext.training.events import EventLog
+from rifle_ext.training.loading import Loaded
 from rifle_ext.training.plans import MethodPlan
 from rifle_ext.training.registry import Active, methods_for
 
@@ -45,6 +46,9 @@ class TrainingRun:
         Runs the model once in training mode on a training sample and returns its outputs.
     gives_losses
         What it returns are losses.
+    loaded
+        Says which tensors of the model hold pretrained weights. To be asked when training begins;
+        on a resume it says the same as without.
     rebuild
         Builds the model again from its config, without pretrained weights.
     start_step
@@ -74,6 +78,7 @@ class TrainingRun:
     forward: Forward
     rebuild: Rebuild
     gives_losses: bool = False
+    loaded: Callable[[], Loaded] = Loaded
     start_step: int = 0
     scalar: Optional[Callable[[str, float, int], Any]] = None
     shadows: List[Shadow] = field(default_factory=list)

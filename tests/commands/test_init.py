@@ -136,7 +136,7 @@ def test_every_key_is_there_and_uncommented_means_its_default():
     text = block_text("rifle", RifleConfig, LOOKED, "my.yml")
     assert parse_block(yaml.safe_load(text)["rifle"]) == RifleConfig()
     keys = "|".join(RifleConfig.model_fields)
-    plain = re.sub(rf"^  # ({keys}): (\S+)$", r"  \1: \2", text, flags=re.M)
+    plain = re.sub(rf"^  # ({keys}): (\S+|{{.+}})$", r"  \1: \2", text, flags=re.M)
     block = yaml.safe_load(plain)["rifle"]
     assert set(block) == set(RifleConfig.model_fields)
     assert parse_block(block) == RifleConfig()

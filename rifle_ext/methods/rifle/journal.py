@@ -44,6 +44,12 @@ class ResetJournal:
             + (f" after iteration {steps}" if steps else "")
             + f"; {schedule.total_steps} iterations in all, {schedule.steps_per_epoch} an epoch"
         )
+        if plan.loaded:
+            done = {"keep": "left alone", "restore": "restored at each reset", "redraw": "redrawn"}
+            say.log(
+                f"outputs that were loaded from pretrained weights are "
+                f"{done[self._block.of_loaded]}: {', '.join(plan.loaded)}"
+            )
         for warning in plan.warnings():
             say.warn(warning)
         for skipped in schedule.skipped:

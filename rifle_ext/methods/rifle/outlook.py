@@ -7,6 +7,7 @@ from typing import Any, Dict, Iterable, List, Mapping
 from rifle_ext.methods.rifle.block import RifleConfig
 from rifle_ext.methods.rifle.journal import resets
 from rifle_ext.methods.rifle.plan import Plan
+from rifle_ext.methods.rifle.recovery import Recovery
 from rifle_ext.methods.rifle.schedule import MOST, Reset, Schedule, make_schedule
 from rifle_ext.training.plans import MethodPlan, Moment
 
@@ -21,12 +22,16 @@ def outlook(plan: Plan) -> MethodPlan:
     tensors = sum(len(layer["parameters"]) for layer in layers)
     return MethodPlan(
         record=record,
-        summary=f"{tensors} tensors of {len(layers)} layers are reset, {record['values']} values",
+        summary=f"{tensors} tensors of {len(layers)} layers are reset, {record['values']} values"
+        + _of_loaded(plan),
         columns=("layer", "type", "tensor", "shape", "drawn"),
         rows=[row for layer in layers for row in _rows(layer)],
         number=resets(len(schedule.resets)),
         moments=[
-            *(Moment(r.step, str(r.index), f"{_moment(r)}: {r.why}") for r in schedule.resets),
+            *(
+                Moment(r.step, str(r.index), f"{_moment(r)}: {r.why}; {_way_back(way)}")
+                for r, way in zip(schedule.resets, plan.recoveries)
+            ),
             *(
                 Moment(s.step, "x", f"{_moment(s)}: skipped, {s.why}", skipped=True)
                 for s in schedule.skipped
@@ -35,6 +40,13 @@ def outlook(plan: Plan) -> MethodPlan:
         warnings=record["warnings"],
         hints=_hints(layers, schedule),
     )
+
+
+def _of_loaded(plan: Plan) -> str:
+    done = {"keep": "left alone", "restore": "restored", "redraw": "redrawn like the others"}
+    if not plan.loaded:
+        return ""
+    return f"; {len(plan.loaded)} loaded tensors {done[plan.block.of_loaded]}"
 
 
 def _rows(layer: Mapping[str, Any]) -> List[List[str]]:
@@ -56,6 +68,14 @@ def _drawn(parameter: Mapping[str, Any]) -> str:
 
 def _moment(reset: Reset) -> str:
     return f"{reset.index}. after iteration {reset.step} (epoch {reset.epoch})"
+
+
+def _way_back(way: Recovery) -> str:
+    rate = (
+        f"head's rate x{way.scale:.3g} for {way.iterations} iterations, " if way.iterations else ""
+    )
+    back = "not expected back" if way.expected is None else f"expected back after {way.expected}"
+    return rate + back
 
 
 def _hints(layers: Iterable[Mapping[str, Any]], schedule: Schedule) -> Dict[str, List[str]]:
