@@ -50,7 +50,6 @@ def set_up(request: Request) -> Iterator[Tuple[Mapping[str, Any], TrainingRun]]:
         stack.enter_context(on_cpu())
         stack.callback(Snapshot().restore)
         stack.enter_context(paddle.utils.unique_name.guard())  # names as in a process of its own
-        stack.enter_context(no_pretrained_weights())
         stack.enter_context(replaced(OptimizerBuilder, __call__=_plain_optimizer))
         stack.enter_context(replaced(download, _download=refuse_download))
         if request.synthetic:
@@ -60,12 +59,13 @@ def set_up(request: Request) -> Iterator[Tuple[Mapping[str, Any], TrainingRun]]:
         merge_config(_ON_CPU_AND_SILENT)
         global_config.pop("wandb", None)
         blocks = {key for key in methods() if key in global_config}
-        if not blocks and request.method:
-            global_config[request.method] = None  # so that it is noted how the model is built
+        if not blocks:  # so that it is noted how the model is built
+            global_config[request.method or next(iter(methods()))] = None
         methods_for(global_config, request.config)
         with contextlib.nullcontext() if request.synthetic else _missing_data(request.config):
             create("TrainDataset")().check_or_download_dataset()
-        trainer = trainer_class(global_config)(global_config, mode="train")
+        with no_pretrained_weights():
+            trainer = trainer_class(global_config)(global_config, mode="train")
         load_if_here(trainer)
         run = training_run(trainer, request.config)
         yield {k: v for k, v in trainer.cfg.items() if k not in methods() or k in blocks}, run

@@ -15,9 +15,12 @@ from rifle_ext.methods.rifle.journal import ResetJournal
 from rifle_ext.methods.rifle.outlook import outlook
 from rifle_ext.methods.rifle.plan import Plan
 from rifle_ext.methods.rifle.recovering import Recovering
-from rifle_ext.methods.rifle.schedule import Reset
+from rifle_ext.methods.rifle.recovery import at
+from rifle_ext.methods.rifle.schedule import Reset, cosine
 from rifle_ext.redraw.reset import check_optimizer, digest, reinitialize
 from rifle_ext.training.hooks import Hook, TrainingRun
+from rifle_ext.training.learning_rates import peak
+from rifle_ext.training.parameter_rates import CyclicRate
 from rifle_ext.training.plans import MethodPlan
 from rifle_ext.training.ranks import check_same, refuse_parts
 from rifle_ext.training.weight_change import WeightChange
@@ -68,7 +71,12 @@ class RifleHook(Hook):
             raise RifleError(f"{self.source}: {error}") from error
         self.schedule, self.selection = self._plan.schedule, self._plan.selection
         self._due = {reset.step: reset for reset in self.schedule.resets}
-        self._recovering = Recovering(self._plan, run)
+        head = self.selection.parameters.values()
+        self._recovering = Recovering(self.block, head, run.model, but=self._plan.layers)
+        self._cycle: Optional[CyclicRate] = None
+        if self.block.head_lr.cycle == "cosine":
+            highest = peak(run.optimizer._learning_rate, run.total_steps)
+            self._cycle = CyclicRate(run.optimizer, *highest)
         self._change: Optional[WeightChange] = None
         self._look_every = max(1, run.total_steps // LOOKS)
         self._started, self._looking, self._step = False, False, 0
@@ -86,7 +94,7 @@ class RifleHook(Hook):
             self._tell_change(self._change, step, restart=due is not None)
         if due is not None:
             self._reset(run, due)
-        self._recovering.set(step)
+        self._recovering.set(step, at(step, self._plan.recoveries), self._cycling(step))
         if look:
             head = next(iter(self.selection.parameters.values()))
             rate = run.optimizer.get_lr() * head.optimize_attr["learning_rate"]
@@ -100,6 +108,12 @@ class RifleHook(Hook):
             run.scalar = None  # the toolkit has closed its record
             self._tell_change(self._change, done)
         self._journal.end()
+
+    def _cycling(self, step: int) -> float:
+        """What the head's rate is multiplied by for a cosine of its own."""
+        if self._cycle is None:
+            return 1.0
+        return self._cycle.factor(step, cosine(step, *self.schedule.period(step)))
 
     def _start(self, run: TrainingRun, step: int) -> None:
         """At the first step of this process: where it starts from is known only now."""
