@@ -97,16 +97,14 @@ def between_rooms():
 
 
 def circle(arrows):
-    """Modules that import each other in a circle, or nothing."""
-    below = defaultdict(set)
-    for a, b in arrows:
-        below[a].add(b)
-    left = set(below)
+    """The arrows that are part of a circle, or lead from one to another."""
+    left = set(arrows)
     while True:
-        done = {module for module in left if not below[module] & left}
-        if not done:
+        ends = {a for a, _ in left} & {b for _, b in left}
+        inside = {(a, b) for a, b in left if a in ends and b in ends}
+        if inside == left:
             return sorted(left)
-        left -= done
+        left = inside
 
 
 def test_every_room_has_a_floor():
