@@ -47,7 +47,7 @@ def forward(trainer: Any, model: Optional[nn.Layer] = None) -> Any:
     assert first is not None
     said = (str(first).strip().splitlines() or [""])[-1].strip()
     raise RifleError(
-        "rifle.layers: the output layers could not be found: "
+        "the output layers could not be found: "
         f"{type(model or trained_model(trainer)).__name__} cannot be run on made-up samples "
         f"({type(first).__name__}: {said}); name the layers to reset in `layers`"
     ) from first

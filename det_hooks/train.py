@@ -11,7 +11,7 @@ from typing import Any, List, Optional
 
 import det_hooks
 from rifle_ext.runtime.compat import before_paddle
-from rifle_ext.runtime.components import IMPORTS, import_components
+from rifle_ext.training.components import IMPORTS, import_components
 
 DEVICES = ("gpu", "npu", "xpu", "mlu")
 

@@ -11,7 +11,7 @@ from ppdet.engine.callbacks import Callback, ComposeCallback, logger
 
 from det_hooks import pretrained, probe, trainers
 from det_hooks.rebuild import rebuild
-from det_hooks.toolkit import config_before
+from det_hooks.seen import config_before
 from rifle_ext.errors import RifleError
 from rifle_ext.runtime.keeping import kept_beside
 from rifle_ext.training.hooks import Hook, Hooks, TrainingRun
@@ -68,9 +68,9 @@ def _refuse_others(trainer: Any, source: str) -> None:
         missing.append("a model built by ppdet.core.workspace.create in Trainer.__init__")
     if missing:
         raise RifleError(
-            f"{source}: rifle: {type(trainer).__name__} has no {', '.join(missing)}, as the "
+            f"{source}: {type(trainer).__name__} has no {', '.join(missing)}, as the "
             "trainers of ppdet.engine have, so its training cannot heed the block; call their "
-            "`__init__`, or call rifle_ext.RIFLE in a loop of your own"
+            "`__init__`, or use what rifle-ext has for loops of your own"
         )
 
 

@@ -89,8 +89,7 @@ def _attach(adapter):
         adapter.load()()
     except Exception as error:
         print(
-            f"[RIFLE] rifle-ext is not active: {adapter.value} failed with "
-            f"{type(error).__name__}: {error}",
+            f"[rifle-ext] not active: {adapter.value} failed with {type(error).__name__}: {error}",
             file=sys.stderr,
         )
 

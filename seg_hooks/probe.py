@@ -55,7 +55,7 @@ def forward(model: nn.Layer, config: Mapping[str, Any]) -> Any:
     assert first is not None
     shape, error = first
     raise RifleError(
-        "rifle.layers: the output layers could not be found: "
+        "the output layers could not be found: "
         f"{type(model).__name__} cannot be run on made-up images of shape {shape} "
         f"({type(error).__name__}: {_last_line(error)}); name the layers to reset in `layers`"
     ) from error

@@ -12,7 +12,7 @@ from typing import Any, Dict, Iterator, Mapping, Sequence, Tuple
 from rifle_ext.entry_groups import entry_group
 from rifle_ext.errors import RifleError
 from rifle_ext.runtime.compat import before_paddle
-from rifle_ext.runtime.components import IMPORTS, import_components
+from rifle_ext.training.components import IMPORTS, import_components
 from rifle_ext.training.plans import MethodPlan
 from rifle_ext.training.registry import methods, methods_for
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
-import numpy as np
 import paddle
 from paddle import Tensor, nn
 
@@ -19,9 +18,9 @@ from rifle_ext.errors import RifleError
 from rifle_ext.heads.graph import Graph
 from rifle_ext.heads.modules import head_of
 from rifle_ext.heads.probing import nothing_saved, probing
+from rifle_ext.heads.second import FLOATS, frozen_layers, same_forwards, same_parameters
 from rifle_ext.runtime.isolation import on_cpu
 
-FLOATS = (paddle.float16, paddle.bfloat16, paddle.float32, paddle.float64)
 COMPLEX = (paddle.complex64, paddle.complex128)
 
 Forward = Callable[..., Any]
@@ -85,10 +84,10 @@ def find_outputs(
         If no trainable parameter reaches an output, as in a model that ends in a fixed function.
     """
     trainable = trainable_parameters(model)
-    alike = second is not None and _same_parameters(model, second)
-    frozen = _frozen_layers(model, second if alike else None)
+    alike = second is not None and same_parameters(model, second)
+    frozen = frozen_layers(model, second if alike else None)
     found: Set[str] = set()
-    if second is not None and alike and _same_forwards(model, second):
+    if second is not None and alike and same_forwards(model, second):
         found = _found_in_second(model, second, forward, losses, {*trainable, *frozen})
     if not found:
         found = _found(model, [], forward, losses, {*trainable, *frozen})
@@ -176,43 +175,6 @@ def _thawed(parameters: List[Tensor]) -> Iterator[List[Tensor]]:
 
 def _nodes(results: Any) -> List[Any]:
     return [tensor.grad_fn for tensor in tensors_in(results) if _carries_gradient(tensor)]
-
-
-def _frozen_layers(model: nn.Layer, second: Optional[nn.Layer]) -> List[str]:
-    """Names of frozen parameters that mix, as the weights of layers that were frozen do.
-
-    Constants of the constructor's (PP-YOLOE's `proj_conv`) are none: they hold the same values when
-    the model is built again, unlike a layer that was drawn, loaded or trained.
-    """
-    built = {} if second is None else dict(second.named_parameters())
-    return [
-        name
-        for name, parameter in model.named_parameters()
-        if parameter.stop_gradient
-        and len(parameter.shape) >= 2
-        and parameter.dtype in FLOATS
-        and not (name in built and built[name].stop_gradient and _equal(parameter, built[name]))
-    ]
-
-
-def _equal(parameter: Tensor, other: Tensor) -> bool:
-    return np.array_equal(*(t.astype("float32").numpy() for t in (parameter, other)))
-
-
-def _same_parameters(model: nn.Layer, second: nn.Layer) -> bool:
-    shapes = [
-        {name: tuple(p.shape) for name, p in layer.named_parameters()} for layer in (model, second)
-    ]
-    return shapes[0] == shapes[1]
-
-
-def _same_forwards(model: nn.Layer, second: nn.Layer) -> bool:
-    """Whether no layer of the model was given another `forward` after it was built."""
-    own = [
-        {n for n, layer in m.named_sublayers(include_self=True) if "forward" in vars(layer)}
-        for m in (model, second)
-    ]
-    return type(model) is type(second) and own[0] == own[1]
 
 
 def _without_luck(

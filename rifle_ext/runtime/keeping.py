@@ -14,24 +14,13 @@ import copy
 import functools
 import itertools
 import random
-import sys
 import types
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Set, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Tuple
 
 import numpy as np
 from paddle import Tensor, nn
 
-_LIBRARIES = frozenset(getattr(sys, "stdlib_module_names", ())) | frozenset(
-    ["builtins", "typing", "typing_extensions", "logging", "threading", "abc", "collections"]
-    + ["paddle", "numpy", "cv2", "PIL", "scipy", "visualdl", "yaml", "tqdm", "pycocotools"]
-    + ["rifle_ext", "seg_hooks", "det_hooks", "torch", "pytest", "_pytest"]
-)
-_PARTS_OF_TOOLKITS = tuple(
-    f"{toolkit}.{part}"
-    for toolkit in ("paddleseg", "ppdet")
-    for part in ("cvlibs", "core", "utils", "engine", "data", "datasets", "transforms", "optimizer")
-)
-"""Code whose own state is not a model's; the toolkits' models are looked at like the user's."""
+from rifle_ext.runtime.libraries import is_library, names_in
 
 _EMPTY: Tuple[Any, ...] = ([], (), range(0), "", {})
 _ITERATORS: Tuple[type, ...] = (
@@ -160,13 +149,13 @@ class Kept:
         return ()
 
     def _note_function(self, function: types.FunctionType) -> Iterable[Any]:
-        if _is_library(function):
+        if is_library(function):
             return ()
         ahead = [function.__defaults__, function.__kwdefaults__, function.__dict__]
         for cell in function.__closure__ or ():
             ahead += self._note_cell(cell)
         namespace = function.__globals__
-        for name in _names_in(function.__code__):
+        for name in names_in(function.__code__):
             if name in namespace:
                 self._note_name(namespace, name)
                 ahead.append(namespace[name])
@@ -197,7 +186,7 @@ class Kept:
             namespace[name] = self._copy_of(value)
 
     def _note_class(self, kind: type) -> Iterable[Any]:
-        if _is_library(kind):
+        if is_library(kind):
             return ()
         ahead: List[Any] = list(kind.__mro__[1:])
         for name, value in list(vars(kind).items()):
@@ -220,7 +209,7 @@ class Kept:
 
     def _note_instance(self, value: Any) -> Iterable[Any]:
         kind = type(value)
-        if _is_library(kind) and not isinstance(value, nn.Layer):
+        if is_library(kind) and not isinstance(value, nn.Layer):
             return [getattr(value, "_dygraph_function", None)]  # of paddle.jit.to_static
         ahead: List[Any] = [kind]
         if hasattr(value, "__dict__"):
@@ -275,22 +264,11 @@ _NOTES: Tuple[Tuple[Any, Callable[[Kept, Any], Iterable[Any]]], ...] = (
 )
 
 
-def _is_library(value: Any) -> bool:
-    module = getattr(value, "__module__", None) or "builtins"
-    return module.split(".")[0] in _LIBRARIES or module.startswith(_PARTS_OF_TOOLKITS)
-
-
-def _names_in(code: types.CodeType) -> Set[str]:
-    """The names a function uses, those of functions inside it included."""
-    inner = (_names_in(c) for c in code.co_consts if isinstance(c, types.CodeType))
-    return set(code.co_names).union(*inner)
-
-
 def _slots(kind: type) -> Iterator[str]:
     for base in kind.__mro__:
         names = vars(base).get("__slots__", ())
         for name in (names,) if isinstance(names, str) else names:
-            if name not in ("__dict__", "__weakref__") and not _is_library(base):
+            if name not in ("__dict__", "__weakref__") and not is_library(base):
                 yield name
 
 

@@ -38,9 +38,9 @@ def peak(rate: Rate, total_steps: int) -> Tuple[float, int]:
     except Exception as error:  # whatever a scheduler of the user's own raises
         said = (str(error).strip().splitlines() or [""])[-1].strip()
         raise RifleError(
-            "rifle.head_lr: cyclic needs the learning rates of the whole training before it, from "
-            f"a copy of the scheduler, and of a {type(rate).__name__} there is none "
-            f"({type(error).__name__}: {said}); allowed here is head_lr: none"
+            "the learning rates of the whole training are needed before it, from a copy of the "
+            f"scheduler, and of a {type(rate).__name__} there is none "
+            f"({type(error).__name__}: {said})"
         ) from error
     highest = max(rates)
     return highest, rates.index(highest)

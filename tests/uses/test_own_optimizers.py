@@ -118,7 +118,7 @@ def test_a_scheduler_with_a_lock(seg):
 
 
 def test_a_scheduler_that_cannot_be_copied(seg):
-    with pytest.raises(RifleError, match=r"config.yml: rifle.head_lr: cyclic .* a Generated .*gen"):
+    with pytest.raises(RifleError, match=r"config.yml: rifle.head_lr.cycle: .* a Generated .*gen"):
         train_by(seg, Generated(), head_lr="cyclic")
     before = train_by(seg, Generated())
     assert before.rate == {step: pytest.approx(0.05 / (1 + step)) for step in range(12)}
