@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import bisect
 import copy
-import threading
 from itertools import accumulate
 from typing import Any, Callable, List, Sequence, Tuple, Union
 
 from paddle.optimizer.lr import LRScheduler, PiecewiseDecay, ReduceOnPlateau
 
 from rifle_ext.errors import RifleError
-
-_LOCKS = (type(threading.Lock()), type(threading.RLock()))
 
 Rate = Union[float, LRScheduler]
 """What an optimizer has. A scheduler that waits for metrics counts as a constant rate."""
@@ -93,9 +90,7 @@ def _rates(rate: Rate, total_steps: int) -> List[float]:
         last = len(rate.values) - 1
         pieces = (bisect.bisect_right(rate.boundaries, step) for step in range(total_steps))
         return [float(rate.values[min(piece, last)]) for piece in pieces]
-    # A lock cannot be copied, and need not be.
-    locks = {id(held): held for held in vars(rate).values() if isinstance(held, _LOCKS)}
-    scheduler: Any = copy.deepcopy(rate, locks)
+    scheduler: Any = copy.deepcopy(rate)
     scheduler.verbose = False
     scheduler.last_lr = scheduler.base_lr
     rates = []
