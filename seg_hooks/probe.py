@@ -44,7 +44,8 @@ def forward(model: nn.Layer, config: Mapping[str, Any]) -> Any:
         If the model can be run on none of them.
     """
     first: Optional[Tuple[List[int], Exception]] = None
-    for channels, size in itertools.product(_channels(model, config), _sizes(config)):
+    channels_and_sizes = itertools.product(_channels(model, config), _sizes(config))
+    for channels, size in sorted(channels_and_sizes, key=lambda pair: pair[1] != SMALL):
         shape = [2, channels, *size]
         if getattr(model, "data_format", "NCHW") == "NHWC":  # as PaddleSeg's loop asks
             shape = [2, *size, channels]
@@ -71,15 +72,14 @@ def _last_line(error: Exception) -> str:
 
 
 def _channels(model: nn.Layer, config: Mapping[str, Any]) -> List[int]:
-    """How many channels an image may have: what the config says, three, what the model takes."""
-    said = [
-        value
-        for key, value in _settings(config)
-        if key in ("img_channels", "in_channels") and isinstance(value, int)
-    ]
+    """How many channels an image may have: what the config says of it, three, what may take it."""
+    described, built = config.get("train_dataset") or {}, config.get("model") or {}
+    backbone = built.get("backbone")
+    places = [(described, "img_channels"), (built, "in_channels"), (backbone, "in_channels")]
+    said = [place.get(key) for place, key in places if isinstance(place, Mapping)]
     convolutions = (layer for layer in model.sublayers() if isinstance(layer, nn.Conv2D))
     taken = [layer._in_channels for layer in itertools.islice(convolutions, 1)]
-    return list(dict.fromkeys([*said[:1], 3, *taken, *said]))
+    return list(dict.fromkeys([*(n for n in said if isinstance(n, int)), 3, *taken]))
 
 
 def _sizes(config: Mapping[str, Any]) -> List[Tuple[int, int]]:
