@@ -43,9 +43,16 @@ class Journal:
             self._run.events.write(kind, **self._common, **fields)
         except OSError as error:
             self._writable = False
-            self.warn(f"the events file cannot be written, from event {kind} on: {error}")
+            self.warn(
+                f"the {kind} is not in the events file: {error}; the training goes on, and from "
+                "here on this log alone says what happens"
+            )
 
     def scalar(self, tag: str, value: float, step: int) -> None:
         """One value for VisualDL, if the toolkit records to it."""
         if self._run.scalar is not None and self._run.rank == 0:
-            self._run.scalar(f"{self._name}/{tag}", value, step)
+            try:
+                self._run.scalar(f"{self._name}/{tag}", value, step)
+            except OSError as error:
+                self._run.scalar = None
+                self.warn(f"VisualDL's record cannot be written: {error}")
