@@ -71,9 +71,9 @@ class Plan:
         self.selection: Selection = chosen.without(loaded if block.of_loaded == "keep" else ())
         self.layers = self.selection.layers(run.model)
         restored = loaded if block.of_loaded == "restore" else {}
-        check_trained(run.optimizer, self.selection.parameters)
         self._drawing = Drawing(block, run, redrawn, restored, second)
         del second, built
+        check_trained(run.optimizer, self.selection.parameters)
         rates = foreseen(run.optimizer._learning_rate, run.total_steps)
         pace = pace_of(self._drawing.sizes, redrawn.parameters, run.optimizer)
         self.schedule: Schedule = make_schedule(
