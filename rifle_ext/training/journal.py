@@ -43,10 +43,7 @@ class Journal:
             self._run.events.write(kind, **self._common, **fields)
         except OSError as error:
             self._writable = False
-            self.warn(
-                f"the {kind} is not in the events file: {error}; the training goes on, and from "
-                "here on this log alone says what happens"
-            )
+            self.warn(f"the events file cannot be written, from event {kind} on: {error}")
 
     def scalar(self, tag: str, value: float, step: int) -> None:
         """One value for VisualDL, if the toolkit records to it."""
