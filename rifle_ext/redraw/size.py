@@ -59,7 +59,8 @@ def resized(
     values
         Fresh values, by structured name, on the CPU.
     inputs
-        For each tensor of two or more dimensions what `inputs_of` gives.
+        What `inputs_of` gives for each weight; other tensors are left as they are. A table that is
+        looked up (`nn.Embedding`: queries, proposal boxes) is no weight: no input passes through.
     scale
         What weights are multiplied by; 'auto': so that their root mean square is at most
         ``SMALL / sqrt(inputs)``.
@@ -67,7 +68,7 @@ def resized(
     sized = {}
     with on_cpu():
         for name, value in values.items():
-            rms = root_mean_square(value)
+            rms = root_mean_square(value) if name in inputs else 0.0
             factor = 1.0 if isinstance(scale, str) else float(scale)
             if scale == "auto" and rms > 0:
                 factor = min(1.0, SMALL / math.sqrt(inputs[name]) / rms)

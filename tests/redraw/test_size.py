@@ -44,6 +44,11 @@ def test_auto_is_small_and_never_enlarges():
     assert np.allclose(ratio, ratio.reshape(-1)[0])
 
 
+def test_a_table_that_is_looked_up_is_left_alone():
+    values = {"queries": draw(100, 4)}
+    assert resized(values, {}, "auto")["queries"] is values["queries"]
+
+
 def test_a_number_multiplies_random_weights_alone():
     values = {"a": draw(6, 8), "constant": paddle.full([6, 8], 0.5), "bias": draw(6)}
     sized = resized(values, {"a": 8, "constant": 8}, 2.0)

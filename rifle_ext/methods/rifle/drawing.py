@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Dict, List, Mapping, Optional
 
-from paddle import Tensor
+from paddle import Tensor, nn
 
 from rifle_ext.heads.selection import Selection
 from rifle_ext.methods.rifle.block import RifleConfig
@@ -47,6 +47,7 @@ class Drawing:
             name: inputs_of(owners[name.rpartition(".")[0]], tensor.shape)
             for name, tensor in fresh_ones.parameters.items()
             if len(tensor.shape) >= 2
+            and not isinstance(owners[name.rpartition(".")[0]], nn.Embedding)
         }
         self._named = block.initializers().of(fresh_ones.parameters)
         self._initializers: Optional[Dict[str, Any]] = None

@@ -156,7 +156,7 @@ class RIFLE:
         self._inputs = {
             name: inputs_of(layer, self._tensors[name].shape)
             for name, (layer, _) in self._owners.items()
-            if len(self._tensors[name].shape) >= 2
+            if len(self._tensors[name].shape) >= 2 and not isinstance(layer, nn.Embedding)
         }
         self._last_epoch: Optional[int] = None
         self._check_recovery(wanted=head_lr is not None, model=model)
