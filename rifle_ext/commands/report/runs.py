@@ -45,6 +45,8 @@ class Run:
         How far each stage of the model moved in each period.
     change_from
         Where that is from: ``track``, ``checkpoints`` or nothing.
+    acts
+        What other methods did: method, kind of event, iterations done before it.
     told
         Whether its log speaks of RIFLE, even if there are no events.
     notes
@@ -59,6 +61,7 @@ class Run:
     curves: Curves
     change: Change
     change_from: str
+    acts: Tuple[Tuple[str, str, int], ...] = ()
     told: bool = False
     notes: Tuple[str, ...] = ()
 
@@ -166,9 +169,15 @@ def load(folder: Path, logs: Sequence[Path] = (), outputs: Collection[str] = ())
         curves,
         change,
         change_from if change else "",
+        tuple((e["method"], e["event"], e["step"]) for e in events if _is_act(e)),
         said.anything,
         tuple(notes),
     )
+
+
+def _is_act(event: Dict[str, Any]) -> bool:
+    """Whether it is something that a method other than RIFLE did at a step."""
+    return "method" in event and "step" in event and event["event"] != "resume"
 
 
 def _events_file(folder: Path) -> Tuple[Path, List[str]]:

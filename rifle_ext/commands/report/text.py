@@ -42,6 +42,8 @@ def _show_run(run: Run, console: Console) -> None:
     if run.resets:
         seconds = sum(reset["duration_ms"] for reset in run.resets) / 1000
         say(f"  the resets took {seconds:.2f} s in all")
+    for method, kind, step in run.acts:
+        say(f"  {escape(method)}: {escape(kind)} after iteration {step}")
     if run.change:
         source = {"track": "tracked", "checkpoints": "by the checkpoints"}[run.change_from]
         say(f"  change of the weights in each period, % of their norm ({source})")
