@@ -181,6 +181,34 @@ class RecreatedHead(Hook):
                     layer._parameters[name] = new
 
 
+class FasterHead(Hook):
+    """A higher learning rate of the output layers for a while.
+
+    Parameters
+    ----------
+    scale
+        What their rate is multiplied by.
+    iterations
+        For how many iterations.
+    after
+        Optimizer steps done at the beginning of each such while.
+    """
+
+    def __init__(self, scale: float, iterations: int, after: List[int]) -> None:
+        self.scale, self.iterations, self.after = scale, iterations, after
+
+    def on_train_begin(self, run: TrainingRun) -> None:
+        """Find the output layers and the factors of their own."""
+        found = select(run.model, "auto", run.forward, run.gives_losses).parameters.values()
+        self._own = [(p.optimize_attr, p.optimize_attr["learning_rate"]) for p in found]
+
+    def on_step_begin(self, run: TrainingRun, step: int) -> None:
+        """Set the factor of the next step."""
+        now = any(0 <= step - start < self.iterations for start in self.after)
+        for attributes, own in self._own:
+            attributes["learning_rate"] = own * (self.scale if now else 1.0)
+
+
 class SaveWithoutOutputs(Hook):
     """Saves the trained model without its output layers: what a fine-tuning starts from."""
 
@@ -203,6 +231,7 @@ TRICKS: Dict[str, Callable[..., Hook]] = {
     for trick in (
         CyclicRate,
         DropConnect,
+        FasterHead,
         HeadDropout,
         RecreatedHead,
         SaveWithoutOutputs,
