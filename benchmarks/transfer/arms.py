@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 SMALL = {"weight_initializer": {"type": "Normal", "std": 0.01}}
@@ -62,24 +62,45 @@ class Arm:
 
 ONE, THREE = (0.5,), (0.25, 0.5, 0.75)
 
-_SEG = {"scale": 10.0, "iterations": 100}
-_SLOW = {"scale": 3.0, "iterations": 50}
+CONTROL = "-control"
+"""What the name of an arm's control ends with."""
+
+
+def _with_control(name: str, arm: Arm) -> Dict[str, Arm]:
+    """An arm, and the same learning rates without its resets."""
+    return {name: arm, name + CONTROL: replace(arm, resets=False)}
+
 
 SEG: Dict[str, Arm] = {
     "plain": Arm(),
-    "one": Arm(ONE, block=SMALL, **_SEG),
-    "one-control": Arm(ONE, resets=False, **_SEG),
-    "three": Arm(THREE, block=SMALL, **_SEG),
-    "three-control": Arm(THREE, resets=False, **_SEG),
+    **_with_control("one", Arm(ONE, block=SMALL, scale=10.0, iterations=100)),
+    **_with_control("three", Arm(THREE, block=SMALL, scale=10.0, iterations=100)),
 }
 """For AdamW at a rate of 0.001: first values of 0.01, ten times the rate for 100 iterations."""
 
 DET: Dict[str, Arm] = {
     "plain": Arm(),
     "one": Arm(ONE),
-    "one-x3": Arm(ONE, **_SLOW),
-    "one-x3-control": Arm(ONE, resets=False, **_SLOW),
+    **_with_control("one-x3", Arm(ONE, scale=3.0, iterations=50)),
 }
 """For detectors: their constructors' first values; the rate as it is, or x3 for 50 iterations."""
 
-ARMS = {"seg": SEG, "det": DET}
+TRICKS: Dict[str, Arm] = {
+    "cyclic-rate": Arm(trick={"type": "CyclicRate", "periods": 4}),
+    "dropout": Arm(trick={"type": "HeadDropout", "rate": 0.2}),
+    "dropconnect": Arm(trick={"type": "DropConnect", "rate": 0.2}),
+    "stochastic-depth": Arm(trick={"type": "StochasticDepth", "rate": 0.2}),
+    "paddle-rifle": Arm(trick={"type": "RecreatedHead", "resets": 1}),
+}
+"""What the paper compares with, and the published module; options as usual, not searched."""
+
+ARMS = {"seg": {**SEG, **TRICKS}, "det": {**DET, **TRICKS}}
+
+DEFAULT = "one"
+"""The arm that stands for the package's defaults."""
+
+
+def control_of(toolkit: str, arm: str) -> Optional[str]:
+    """The arm with the same learning rates and no resets; None where that is plain fine-tuning."""
+    name = arm + CONTROL
+    return name if name in ARMS[toolkit] else None

@@ -24,8 +24,10 @@ class Regime:
 
     Attributes
     ----------
-    few, several
-        Whether it takes the data set's small or its larger number of training images.
+    words
+        What a user's data are like then.
+    several
+        Whether it takes the data set's larger number of training images.
     augmented, decay
         Whether there are the toolkit's usual augmentation and weight decay.
     wrong
@@ -34,6 +36,7 @@ class Regime:
         How many times as frequent the first class is as the last one; 1: as they come.
     """
 
+    words: str
     several: bool = False
     augmented: bool = True
     decay: bool = True
@@ -47,11 +50,11 @@ class Regime:
 
 
 REGIMES: Dict[str, Regime] = {
-    "clean": Regime(),
-    "overfit": Regime(augmented=False, decay=False),
-    "noisy20": Regime(several=True, wrong=0.2),
-    "noisy40": Regime(several=True, wrong=0.4),
-    "imbalanced": Regime(imbalance=20.0),
+    "clean": Regime("few images, right labels, the usual augmentation and weight decay"),
+    "overfit": Regime("few images, no augmentation, no weight decay", augmented=False, decay=False),
+    "noisy20": Regime("every fifth object has a wrong class", several=True, wrong=0.2),
+    "noisy40": Regime("two of five objects have a wrong class", several=True, wrong=0.4),
+    "imbalanced": Regime("few images, some classes 20 times as frequent", imbalance=20.0),
 }
 
 

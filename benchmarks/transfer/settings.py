@@ -17,6 +17,7 @@ from benchmarks.transfer.regimes import (
     DET_AUGMENTATIONS,
     REGIMES,
     SEG_AUGMENTATIONS,
+    Regime,
     without,
 )
 
@@ -194,7 +195,7 @@ def digest(run: Run, source: str) -> str:
     data, regime = DATA[run.place.data], REGIMES[run.place.regime]
     drawn = (data_sets.SOURCE, data_sets.VAL, data_sets.SIZE)
     sizes = drawn if data.write else (data_sets.EVERY,)
-    images = [data.few, data.several, *sizes, data_sets.VERSION, asdict(regime)]
+    images = [data.few, data.several, *sizes, data_sets.VERSION, _what(regime)]
     bases = resolved(CONFIGS / f"{run.place.model}.yml")
     return _hash([source, {**config, "_base_": 0, "_BASE_": 0}, bases, images, run.blocks()])
 
@@ -213,6 +214,11 @@ def resolved(path: Path) -> List[Any]:
     bases = content.get("_base_") or content.get("_BASE_") or []
     bases = [bases] if isinstance(bases, str) else bases
     return [content, *(resolved(path.parent / base) for base in bases)]
+
+
+def _what(regime: Regime) -> Dict[str, Any]:
+    """What a regime does, its description apart."""
+    return {name: value for name, value in asdict(regime).items() if name != "words"}
 
 
 def _hash(what: Any) -> str:
