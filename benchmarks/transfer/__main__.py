@@ -34,8 +34,8 @@ LIMIT = 1800
 IMAGENET = "efficientnet_lite0.npz"
 """Of the folder that is given by --data: see efficientnet_lite.py."""
 
-LOG_EVERY = 5
-"""Iterations between two logged losses."""
+LOG_EVERY = {"seg": 5, "det": 3}
+"""Iterations between two logged losses; a divisor of PaddleDetection's epochs."""
 
 
 def main() -> None:
@@ -156,7 +156,7 @@ def pretrain(place: Place, scenes: Path, chosen: argparse.Namespace) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         partial = folder / "partial.pdparams"
         config = settings.source_config(model, scenes, partial)
-        train(MODELS[model].toolkit, config, folder, 0, chosen.device, 7200, log_every=50)
+        train(MODELS[model].toolkit, config, folder, 0, chosen.device, 7200)
         about = outcome(MODELS[model].toolkit, folder, None, 0)
         key = f"{place.data}/{model}/source"
         line = {"key": key, "digest": digest, **records.environment(), "metric": about["metric"]}
@@ -172,7 +172,6 @@ def train(
     seed: int,
     device: str,
     limit: float,
-    log_every: int = LOG_EVERY,
 ) -> float:
     """Run a toolkit's train tool in a folder, with its output to ``train.log`` there.
 
@@ -188,9 +187,14 @@ def train(
     path, log = folder / "config.yml", folder / forking.LOG
     if toolkit == "seg":
         flags = ["--config", str(path), "--device", device, "--do_eval", "--save_dir", "out"]
-        flags += ["--save_interval", str(config["iters"]), "--log_iters", str(log_every)]
+        flags += ["--save_interval", str(config["iters"]), "--log_iters", str(LOG_EVERY["seg"])]
     else:
-        config = {**config, "save_dir": "out", "log_iter": log_every, "use_gpu": device == "gpu"}
+        config = {
+            **config,
+            "save_dir": "out",
+            "log_iter": LOG_EVERY["det"],
+            "use_gpu": device == "gpu",
+        }
         flags = ["-c", str(path), "--eval"]
     path.write_text(yaml.safe_dump(config, sort_keys=False))
     command = [sys.executable, "-m", "benchmarks.transfer.run", toolkit, str(seed), *flags]

@@ -130,7 +130,7 @@ class Results:
 
 def losses(line: Line) -> Dict[int, float]:
     """The logged losses of a run by iteration."""
-    return {line["every"] * (i + 1): loss for i, loss in enumerate(line["losses"])}
+    return dict(zip(line["at"], line["losses"]))
 
 
 def excess(ours: Line, plain: Line, iterations: int) -> Dict[int, float]:

@@ -31,7 +31,7 @@ def outcome(toolkit: str, folder: Path, pretrained: Optional[Path], steps: int) 
     Returns
     -------
     dict
-        ``metric``, a fraction; ``every`` and ``losses``: one loss for each so many iterations;
+        ``metric``, a fraction; ``at`` and ``losses``, iterations and the losses logged there;
         ``resets``, their iterations; ``moved``: for each stage of the backbone the norm of its
         change over its norm at the beginning.
 
@@ -49,17 +49,21 @@ def outcome(toolkit: str, folder: Path, pretrained: Optional[Path], steps: int) 
         return found
     if max(curves.metrics) != steps:
         raise ValueError(f"{folder / 'train.log'}: evaluated at {list(curves.metrics)}")
-    found["every"] = min(curves.losses)
-    found["losses"] = [float(f"{loss:.4g}") for _, loss in sorted(curves.losses.items())]
-    found["resets"] = [
+    found["at"] = sorted(curves.losses)
+    found["losses"] = [float(f"{curves.losses[step]:.4g}") for step in found["at"]]
+    found["resets"] = resets(folder)
+    found["moved"] = moved(_backbone(pretrained), _backbone(last_weights(folder)))
+    return found
+
+
+def resets(folder: Path) -> List[int]:
+    """The iterations after which a training reset its outputs."""
+    return [
         event["step"]
         for path in folder.rglob("rifle_events.jsonl")
         for event in map(json.loads, path.read_text().splitlines())
         if event["event"] == "reset"
     ]
-    saved = _last_weights(folder)
-    found["moved"] = moved(_backbone(pretrained), _backbone(saved))
-    return found
 
 
 def moved(before: Dict[str, np.ndarray], after: Dict[str, np.ndarray]) -> Dict[str, float]:
@@ -83,7 +87,7 @@ def stage_of(name: str) -> str:
     return ".".join(parts[: number + 1])
 
 
-def _last_weights(folder: Path) -> Path:
+def last_weights(folder: Path) -> Path:
     """The checkpoint written last, best models apart."""
     files = [p for p in folder.rglob("*.pdparams") if "best_model" not in str(p)]
     return max(files, key=lambda path: path.stat().st_mtime)

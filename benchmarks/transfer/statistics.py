@@ -99,7 +99,8 @@ def smallest_effect(spread: float, seeds: int) -> float:
     def missed(effect: float) -> float:
         return float(stats.nct.cdf(critical, seeds - 1, effect)) - (1 - POWER)
 
-    noncentrality = optimize.brentq(missed, 0.0, 50.0)
+    with np.errstate(all="ignore"):  # scipy's tails underflow
+        noncentrality = optimize.brentq(missed, 0.0, 20.0)
     return float(noncentrality) * spread / float(np.sqrt(seeds))
 
 
