@@ -25,8 +25,8 @@ import yaml
 
 from benchmarks.transfer import data, experiments, forking, records, settings
 from benchmarks.transfer.outcome import outcome
+from benchmarks.transfer.places import MODELS, Place, Run
 from benchmarks.transfer.regimes import REGIMES
-from benchmarks.transfer.settings import MODELS, Place, Run
 
 LIMIT = 1800
 """Seconds an arm may take from where it is forked."""

@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from benchmarks.transfer.arms import ARMS, CONTROL, control_of
-from benchmarks.transfer.settings import Place
+from benchmarks.transfer.places import Place
 from benchmarks.transfer.statistics import Comparison, compare, holm
 from rifle_ext.commands.report.recovery import Recovery, recoveries
 

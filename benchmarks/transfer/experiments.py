@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Dict, List, Sequence, Tuple
 
-from benchmarks.transfer.settings import Place, Run
+from benchmarks.transfer.places import Place, Run
 
 SEARCH, CONFIRM = range(5), range(5, 10)
 """Seeds that variants and defaults were chosen on; seeds that the frozen ones are measured on."""
@@ -31,6 +31,9 @@ _DET = ("plain", "one", "one-x3", "one-x3-control")
 
 EXPERIMENTS: List[Experiment] = [
     Experiment(Place("digits", "pp_liteseg", "overfit"), _ALL, SEARCH),
+    Experiment(Place("digits", "pp_liteseg", "long"), _ALL, SEARCH),
+    Experiment(Place("digits", "ppyoloe", "long"), _DET, SEARCH),
+    Experiment(Place("digits", "gfl", "long"), _DET, SEARCH),
     Experiment(Place("digits", "pp_liteseg", "noisy40"), _SEG, SEARCH),
     Experiment(Place("digits", "gfl", "overfit"), _DET, SEARCH),
     Experiment(Place("digits", "ppyoloe", "overfit"), _DET, SEARCH),
@@ -41,6 +44,9 @@ EXPERIMENTS: List[Experiment] = [
     Experiment(Place("digits", "gfl", "clean"), _DET, SEARCH),
     Experiment(Place("camvid", "pp_liteseg_lite0", "overfit"), _ONE, SEARCH),
     Experiment(Place("camvid", "pp_liteseg_lite0", "clean"), _ONE, SEARCH),
+    Experiment(Place("digits", "ppyoloe_whole", "overfit"), _DET, SEARCH),
+    Experiment(Place("digits", "gfl_whole", "overfit"), _DET, SEARCH),
+    Experiment(Place("fashion", "pp_liteseg", "overfit"), _ONE, SEARCH),
     Experiment(Place("bccd", "ppyoloe_lite0", "overfit"), _DET, SEARCH),
     Experiment(Place("bccd", "gfl_lite0", "overfit"), _DET, SEARCH),
 ]

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.transfer.comparisons import Results, excess
 from benchmarks.transfer.experiments import CONFIRM, SEARCH
-from benchmarks.transfer.settings import Place
+from benchmarks.transfer.places import Place
 
 SEEDS = [*SEARCH, *CONFIRM]
 SHOWN = 300

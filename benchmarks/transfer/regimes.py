@@ -34,6 +34,8 @@ class Regime:
         Fraction of the training objects that have a wrong class.
     imbalance
         How many times as frequent the first class is as the last one; 1: as they come.
+    length
+        How long a training is, in multiples of the model's usual length.
     """
 
     words: str
@@ -42,6 +44,7 @@ class Regime:
     decay: bool = True
     wrong: float = 0.0
     imbalance: float = 1.0
+    length: float = 1.0
 
     @property
     def relabels(self) -> bool:
@@ -52,6 +55,12 @@ class Regime:
 REGIMES: Dict[str, Regime] = {
     "clean": Regime("few images, right labels, the usual augmentation and weight decay"),
     "overfit": Regime("few images, no augmentation, no weight decay", augmented=False, decay=False),
+    "long": Regime(
+        "few images, no augmentation, no weight decay, long training",
+        augmented=False,
+        decay=False,
+        length=2.0,
+    ),
     "noisy20": Regime("every fifth object has a wrong class", several=True, wrong=0.2),
     "noisy40": Regime("two of five objects have a wrong class", several=True, wrong=0.4),
     "imbalanced": Regime("few images, some classes 20 times as frequent", imbalance=20.0),

@@ -1,18 +1,18 @@
-"""Which trainings there are, and the config of each: pure data and functions."""
+"""The config of each training, and its digest: pure functions."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Dict, List
 
 import yaml
 
 from benchmarks.transfer import data as data_sets
-from benchmarks.transfer.arms import ARMS, Arm
 from benchmarks.transfer.data import DATA
+from benchmarks.transfer.places import BATCH, MODELS, Model, Place, Run
 from benchmarks.transfer.regimes import (
     DET_AUGMENTATIONS,
     REGIMES,
@@ -22,113 +22,10 @@ from benchmarks.transfer.regimes import (
 )
 
 CONFIGS = Path(__file__).parent / "configs"
-METRICS = {"seg": "mIoU", "det": "mAP"}
 
 SOURCE_STEPS = {"pp_liteseg": 3000, "gfl": 2500, "ppyoloe": 2500}
 SOURCE_RATE = {"pp_liteseg": 0.004, "gfl": 0.002, "ppyoloe": 0.002}
-SHOTS_BATCH, SOURCE_BATCH = 4, 8
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model to fine-tune.
-
-    Attributes
-    ----------
-    toolkit
-        ``seg`` or ``det``.
-    rate
-        Peak learning rate of the fine-tuning.
-    steps
-        Its optimizer steps.
-    imagenet
-        Whether its backbone begins with EfficientNet-Lite0's weights from ImageNet. Otherwise all
-        but the output layers has been trained on the drawn data set's source task.
-    """
-
-    toolkit: str
-    rate: float
-    steps: int
-    imagenet: bool = False
-
-
-MODELS: Dict[str, Model] = {
-    "pp_liteseg": Model("seg", 0.001, 1200),
-    "gfl": Model("det", 0.004, 1200),
-    "ppyoloe": Model("det", 0.002, 1200),
-    "pp_liteseg_lite0": Model("seg", 0.001, 400, imagenet=True),
-    "gfl_lite0": Model("det", 0.002, 300, imagenet=True),
-    "ppyoloe_lite0": Model("det", 0.001, 300, imagenet=True),
-}
-
-
-@dataclass(frozen=True)
-class Place:
-    """What arms are compared in.
-
-    Attributes
-    ----------
-    data, model, regime
-        Keys of `DATA`, `MODELS` and `REGIMES`.
-    """
-
-    data: str
-    model: str
-    regime: str
-
-    @property
-    def toolkit(self) -> str:
-        """``seg`` or ``det``."""
-        return MODELS[self.model].toolkit
-
-    @property
-    def steps(self) -> int:
-        """Optimizer steps: whole epochs of those the model asks for, in PaddleDetection."""
-        return self.epochs * self.epoch if self.toolkit == "det" else MODELS[self.model].steps
-
-    @property
-    def epoch(self) -> int:
-        """Optimizer steps of an epoch."""
-        few = DATA[self.data].several if REGIMES[self.regime].several else DATA[self.data].few
-        return few // SHOTS_BATCH
-
-    @property
-    def epochs(self) -> int:
-        """Epochs, in PaddleDetection."""
-        return MODELS[self.model].steps // self.epoch
-
-
-@dataclass(frozen=True)
-class Run:
-    """One fine-tuning.
-
-    Attributes
-    ----------
-    place
-        What it is compared in.
-    arm
-        A key of `ARMS` of its toolkit.
-    seed
-        Which images it trains on, and the seed of the training.
-    """
-
-    place: Place
-    arm: str
-    seed: int
-
-    @property
-    def key(self) -> str:
-        """The run in one word."""
-        return "/".join([*asdict(self.place).values(), self.arm, str(self.seed)])
-
-    @property
-    def what(self) -> Arm:
-        """The arm."""
-        return ARMS[self.place.toolkit][self.arm]
-
-    def blocks(self) -> Dict[str, Any]:
-        """What the arm adds to plain fine-tuning's config."""
-        return self.what.blocks(self.place.steps, self.seed)
+SOURCE_BATCH = 8
 
 
 def source_config(model: str, folder: Path, save_to: Path) -> Dict[str, Any]:
@@ -137,19 +34,21 @@ def source_config(model: str, folder: Path, save_to: Path) -> Dict[str, Any]:
     Parameters
     ----------
     model
-        A key of `SOURCE_STEPS`.
+        A key of `MODELS`.
     folder
         The data set's folder.
     save_to
         The file for the weights without the output layers.
     """
-    steps, rate = SOURCE_STEPS[model], SOURCE_RATE[model]
+    name, new = MODELS[model].base or model, MODELS[model].new
+    steps, rate = SOURCE_STEPS[name], SOURCE_RATE[name]
     target, epoch = folder / "source", data_sets.SOURCE // SOURCE_BATCH
     if MODELS[model].toolkit == "seg":
         config = _seg(model, target, target / "train.txt", steps, rate, SOURCE_BATCH)
     else:
         config = _det(model, target, "train.json", steps // epoch, rate, SOURCE_BATCH)
-    return {**config, "trick": {"type": "SaveWithoutOutputs", "path": str(save_to)}}
+    layers = {"layers": list(new)} if new else {}
+    return {**config, "trick": {"type": "SaveWithoutOutputs", "path": str(save_to), **layers}}
 
 
 def trunk_config(place: Place, seed: int, folder: Path, pretrained: Path) -> Dict[str, Any]:
@@ -168,11 +67,11 @@ def trunk_config(place: Place, seed: int, folder: Path, pretrained: Path) -> Dic
     target, stem = folder / "target", f"few/{place.regime}_{seed}"
     if model.toolkit == "seg":
         few = folder / f"{stem}.txt"
-        config = _seg(place.model, target, few, place.steps, model.rate, SHOTS_BATCH)
+        config = _seg(place.model, target, few, place.steps, model.rate, BATCH)
         config["val_dataset"]["val_path"] = str(folder / DATA[place.data].val_list)
     else:
         few_json = str(folder / f"{stem}.json")
-        config = _det(place.model, target, few_json, place.epochs, model.rate, SHOTS_BATCH)
+        config = _det(place.model, target, few_json, place.epochs, model.rate, BATCH)
     config.update(_begin_with(model, str(pretrained)))
     if not regime.augmented:
         _without_augmentation(config, place)
@@ -196,7 +95,7 @@ def digest(run: Run, source: str) -> str:
     drawn = (data_sets.SOURCE, data_sets.VAL, data_sets.SIZE)
     sizes = drawn if data.write else (data_sets.EVERY,)
     images = [data.few, data.several, *sizes, data_sets.VERSION, _what(regime)]
-    bases = resolved(CONFIGS / f"{run.place.model}.yml")
+    bases = resolved(base_of(run.place.model))
     return _hash([source, {**config, "_base_": 0, "_BASE_": 0}, bases, images, run.blocks()])
 
 
@@ -204,8 +103,13 @@ def source_digest(name: str, model: str) -> str:
     """A digest of what decides a pre-training on the source task of a drawn data set."""
     config = source_config(model, Path(name), Path("weights"))
     sizes = [data_sets.SOURCE, data_sets.SIZE, data_sets.VERSION]
-    bases = resolved(CONFIGS / f"{model}.yml")
+    bases = resolved(base_of(model))
     return _hash([{**config, "_base_": 0, "_BASE_": 0}, bases, sizes])
+
+
+def base_of(model: str) -> Path:
+    """The config file that a model's configs are based on."""
+    return CONFIGS / f"{MODELS[model].base or model}.yml"
 
 
 def resolved(path: Path) -> List[Any]:
@@ -217,8 +121,8 @@ def resolved(path: Path) -> List[Any]:
 
 
 def _what(regime: Regime) -> Dict[str, Any]:
-    """What a regime does, its description apart."""
-    return {name: value for name, value in asdict(regime).items() if name != "words"}
+    """What a regime does to data and training, beside what a config says."""
+    return {k: v for k, v in asdict(regime).items() if k not in ("words", "length")}
 
 
 def _hash(what: Any) -> str:
@@ -230,7 +134,7 @@ def _seg(
 ) -> Dict[str, Any]:
     root = {"dataset_root": str(folder)}
     return {
-        "_base_": str(CONFIGS / f"{model}.yml"),
+        "_base_": str(base_of(model)),
         "iters": steps,
         "batch_size": batch,
         "train_dataset": {**root, "train_path": str(images)},
@@ -244,7 +148,7 @@ def _det(
 ) -> Dict[str, Any]:
     warm_up = {"name": "LinearWarmup", "start_factor": 0.1, "steps": 20}
     return {
-        "_BASE_": [str(CONFIGS / f"{model}.yml")],
+        "_BASE_": [str(base_of(model))],
         "epoch": epochs,
         "snapshot_epoch": epochs,
         "TrainDataset": {"dataset_dir": str(folder), "anno_path": images},
@@ -273,7 +177,7 @@ def _without_augmentation(config: Dict[str, Any], place: Place) -> None:
     seg = place.toolkit == "seg"
     section, key = ("train_dataset", "transforms") if seg else ("TrainReader", "sample_transforms")
     names = SEG_AUGMENTATIONS if seg else DET_AUGMENTATIONS
-    bases = resolved(CONFIGS / f"{place.model}.yml")
+    bases = resolved(base_of(place.model))
     config[section][key] = without(_first(bases, section, key), names)
 
 

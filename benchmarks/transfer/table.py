@@ -14,8 +14,8 @@ from benchmarks.transfer import plots, records
 from benchmarks.transfer.arms import DEFAULT
 from benchmarks.transfer.comparisons import BURST, Results, Row
 from benchmarks.transfer.experiments import CONFIRM, SEARCH
+from benchmarks.transfer.places import METRICS, Place
 from benchmarks.transfer.regimes import REGIMES
-from benchmarks.transfer.settings import METRICS, Place
 from benchmarks.transfer.statistics import Comparison, estimate
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/benefit.md"

@@ -6,7 +6,7 @@ belong to the benchmark, not to the package.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Optional
 
 import paddle
 import paddle.nn.functional as F
@@ -192,14 +192,19 @@ class FasterHead(Hook):
         For how many iterations.
     after
         Optimizer steps done at the beginning of each such while.
+    layers
+        Which ones, if not all: names or globs.
     """
 
-    def __init__(self, scale: float, iterations: int, after: List[int]) -> None:
+    def __init__(
+        self, scale: float, iterations: int, after: List[int], layers: Optional[List[str]] = None
+    ) -> None:
         self.scale, self.iterations, self.after = scale, iterations, after
+        self.layers = layers or "auto"
 
     def on_train_begin(self, run: TrainingRun) -> None:
         """Find the output layers and the factors of their own."""
-        found = select(run.model, "auto", run.forward, run.gives_losses).parameters.values()
+        found = select(run.model, self.layers, run.forward, run.gives_losses).parameters.values()
         self._own = [(p.optimize_attr, p.optimize_attr["learning_rate"]) for p in found]
 
     def on_step_begin(self, run: TrainingRun, step: int) -> None:
@@ -210,14 +215,22 @@ class FasterHead(Hook):
 
 
 class SaveWithoutOutputs(Hook):
-    """Saves the trained model without its output layers: what a fine-tuning starts from."""
+    """Saves the trained model without its output layers: what a fine-tuning starts from.
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    Parameters
+    ----------
+    path
+        The file.
+    layers
+        Which ones are left out, if not all: names or globs.
+    """
+
+    def __init__(self, path: str, layers: Optional[List[str]] = None) -> None:
+        self.path, self.layers = path, layers or "auto"
 
     def on_train_begin(self, run: TrainingRun) -> None:
         """Find the output layers."""
-        self._outputs = select(run.model, "auto", run.forward, run.gives_losses).tensors
+        self._outputs = select(run.model, self.layers, run.forward, run.gives_losses).tensors
 
     def on_train_end(self, run: TrainingRun) -> None:
         """Save."""

@@ -21,8 +21,8 @@ from benchmarks.transfer import (
     table,
 )
 from benchmarks.transfer.comparisons import Results
+from benchmarks.transfer.places import MODELS, Place, Run
 from benchmarks.transfer.regimes import REGIMES
-from benchmarks.transfer.settings import Place, Run
 from benchmarks.transfer.statistics import compare, estimate, holm, smallest_effect
 from rifle_ext.methods.rifle.block import parse_block
 from rifle_ext.methods.rifle.schedule import make_schedule
@@ -128,8 +128,8 @@ def small(monkeypatch):
     monkeypatch.setattr(data, "SOURCE", 16)
     monkeypatch.setattr(data, "VAL", 4)
     monkeypatch.setattr(data, "SEEDS", 2)
-    models = {name: replace(model, steps=12) for name, model in settings.MODELS.items()}
-    monkeypatch.setattr(settings, "MODELS", models)
+    for name, model in MODELS.items():
+        monkeypatch.setitem(MODELS, name, replace(model, steps=12))
     monkeypatch.setattr(settings, "SOURCE_STEPS", {"pp_liteseg": 5})
 
 
