@@ -12,6 +12,7 @@ from ppdet.utils import download
 from ppdet.utils.cli import ArgsParser
 
 import det_hooks
+from det_hooks.pretrained import load_if_here
 from det_hooks.rebuild import no_pretrained_weights
 from det_hooks.synthetic import made_up_data
 from det_hooks.train import trainer_class
@@ -21,7 +22,7 @@ from rifle_ext.errors import RifleError
 from rifle_ext.runtime.isolation import on_cpu
 from rifle_ext.runtime.patching import replaced
 from rifle_ext.training.hooks import TrainingRun
-from rifle_ext.training.registry import METHODS, hooks_for
+from rifle_ext.training.registry import methods, methods_for
 from rifle_ext.training.setup import Request, refuse_download
 
 _ON_CPU_AND_SILENT = {
@@ -58,15 +59,16 @@ def set_up(request: Request) -> Iterator[Tuple[Mapping[str, Any], TrainingRun]]:
         merge_config(options)
         merge_config(_ON_CPU_AND_SILENT)
         global_config.pop("wandb", None)
-        blocks = {key for key in METHODS if key in global_config}
-        if not blocks:
-            global_config["rifle"] = None  # all defaults; the adapter notes how the model is built
-        hooks_for(global_config, request.config)  # a wrong block is said before data is looked for
+        blocks = {key for key in methods() if key in global_config}
+        if not blocks and request.method:
+            global_config[request.method] = None  # so that it is noted how the model is built
+        methods_for(global_config, request.config)
         with contextlib.nullcontext() if request.synthetic else _missing_data(request.config):
             create("TrainDataset")().check_or_download_dataset()
         trainer = trainer_class(global_config)(global_config, mode="train")
+        load_if_here(trainer)
         run = training_run(trainer, request.config)
-        yield {k: v for k, v in trainer.cfg.items() if k not in METHODS or k in blocks}, run
+        yield {k: v for k, v in trainer.cfg.items() if k not in methods() or k in blocks}, run
 
 
 def _plain_optimizer(builder: Any, rate: Any, model: Any) -> paddle.optimizer.Optimizer:

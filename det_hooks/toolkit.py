@@ -16,7 +16,7 @@ import inspect
 from typing import Any, Callable, Iterator, Type
 
 from rifle_ext.runtime.patching import rebind, rebound
-from rifle_ext.training.registry import has_block, hooks_for
+from rifle_ext.training.registry import has_block, methods_for
 
 
 class _Seen:
@@ -73,6 +73,8 @@ def _attach_to_trainer(trainer: Type) -> None:
         trainer.__init__ = _checking_block(trainer.__init__)
     if "train" in vars(trainer):
         trainer.train = _training_with_hooks(trainer.train)
+    if "resume_weights" in vars(trainer):
+        trainer.resume_weights = _resuming(trainer.resume_weights)
 
 
 def _checking_block(init: Callable) -> Callable:
@@ -87,8 +89,10 @@ def _checking_block(init: Callable) -> Callable:
             from ppdet.core import workspace
 
             from det_hooks.workspace import Snapshot
+            from rifle_ext.training.loading import note_loading
 
-            hooks_for(cfg, source())
+            if methods_for(cfg, source()):
+                note_loading()
             self._rifle_ext_config = Snapshot()
             with rebound({workspace.create: _noting_model(workspace.create, self, cfg)}):
                 init(self, *args, **kwargs)
@@ -126,6 +130,22 @@ def _training_with_hooks(train: Callable) -> Callable:
 
     train_with_hooks._rifle_ext = True  # type: ignore[attr-defined]
     return train_with_hooks
+
+
+def _resuming(resume_weights: Callable) -> Callable:
+    """A checkpoint that is resumed holds no pretrained weights, and comes in place of them."""
+
+    @functools.wraps(resume_weights)
+    def resuming(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not has_block(self.cfg):
+            return resume_weights(self, *args, **kwargs)
+        from rifle_ext.training.loading import loading_not_noted
+
+        self._rifle_ext_resumed = True
+        with loading_not_noted():
+            return resume_weights(self, *args, **kwargs)
+
+    return resuming
 
 
 def _noting_source(load: Callable) -> Callable:

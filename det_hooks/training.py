@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Callable, List, Optional
+from typing import Any, Callable, Optional
 
 import paddle
+from paddle import nn
 from ppdet.engine.callbacks import Callback, ComposeCallback, logger
 
-from det_hooks import probe, trainers
+from det_hooks import pretrained, probe, trainers
 from det_hooks.rebuild import rebuild
 from det_hooks.toolkit import config_before
 from rifle_ext.errors import RifleError
-from rifle_ext.training.hooks import Hook, TrainingRun
-from rifle_ext.training.registry import hooks_for
+from rifle_ext.training.hooks import Hook, Hooks, TrainingRun
+from rifle_ext.training.loading import loading_not_noted
 
 
 def run_with_hooks(trainer: Any, train: Callable[[], Any], source: str) -> Any:
@@ -35,18 +36,17 @@ def run_with_hooks(trainer: Any, train: Callable[[], Any], source: str) -> Any:
     """
     if any(isinstance(callback, HookCallback) for callback in trainer._callbacks):
         return train()  # a trainer's `train` that calls the one it overrides
-    hooks = hooks_for(trainer.cfg, source)
+    hooks = Hooks.of(trainer.cfg, source)
     if not hooks:
         return train()
     run = training_run(trainer, source)
-    for hook in hooks:
-        hook.on_train_begin(run)
+    hooks.on_train_begin(run)
     callback = HookCallback(trainer, run, hooks)
     with contextlib.ExitStack() as stack:  # whatever fails, all of it is undone
-        for hook in reversed(hooks):
-            stack.callback(hook.on_train_end, run)
+        stack.callback(hooks.on_train_end, run)
         trainer.register_callbacks([callback])
         stack.callback(_unregister, trainer, callback)
+        stack.enter_context(loading_not_noted())  # averages, evaluated or saved
         return train()
 
 
@@ -56,23 +56,22 @@ def _unregister(trainer: Any, callback: Callback) -> None:
 
 
 class HookCallback(Callback):
-    """Calls the hooks before each training step.
+    """Calls a hook before each training step.
 
     The trainers do evaluation, checkpoint and the update of averages after `on_step_end` and before
     the next `on_step_begin`. `on_epoch_begin` would not do: evaluation calls it too, with the mode
     still 'train'.
     """
 
-    def __init__(self, trainer: Any, run: TrainingRun, hooks: List[Hook]) -> None:
+    def __init__(self, trainer: Any, run: TrainingRun, hook: Hook) -> None:
         super().__init__(trainer)
-        self._run, self._hooks = run, hooks
+        self._run, self._hook = run, hook
 
     def on_step_begin(self, status: Any) -> None:
         """Pass on the step, unless it is one of an evaluation."""
         if status["mode"] == "train":
             step = status["epoch_id"] * self._run.steps_per_epoch + status["step_id"]
-            for hook in self._hooks:
-                hook.on_step_begin(self._run, step)
+            self._hook.on_step_begin(self._run, step)
 
 
 def training_run(trainer: Any, source: str) -> TrainingRun:
@@ -91,6 +90,10 @@ def training_run(trainer: Any, source: str) -> TrainingRun:
         )
     rank = paddle.distributed.get_rank()
     student = hasattr(trainer.model, "student_model")
+
+    def again() -> nn.Layer:
+        return rebuild(config_before(trainer), student)
+
     return TrainingRun(
         model=trainers.trained_model(trainer),
         optimizer=trainer.optimizer,
@@ -102,7 +105,8 @@ def training_run(trainer: Any, source: str) -> TrainingRun:
         warn=logger.warning if rank == 0 else lambda message: None,
         forward=lambda: probe.forward(trainer),
         gives_losses=True,
-        rebuild=lambda: rebuild(config_before(trainer), student),
+        loaded=lambda: pretrained.loaded(trainer, again),
+        rebuild=again,
         start_step=trainer.start_epoch * steps_per_epoch,
         scalar=_scalar_writer(trainer),
         shadows=trainers.shadows(trainer),

@@ -16,7 +16,7 @@ from rifle_ext.runtime.isolation import on_cpu
 from rifle_ext.runtime.patching import rebound
 from rifle_ext.training.hooks import TrainingRun
 from rifle_ext.training.setup import Request, refuse_download
-from seg_hooks.rebuild import no_pretrained_weights
+from seg_hooks.rebuild import local_pretrained_weights
 from seg_hooks.synthetic import MadeUpDataset
 from seg_hooks.training import training_run
 
@@ -35,7 +35,7 @@ def set_up(request: Request) -> Iterator[Tuple[Mapping[str, Any], TrainingRun]]:
         stack.enter_context(on_cpu())
         stack.enter_context(paddle.utils.unique_name.guard())  # names as in a process of its own
         stack.enter_context(rebound({download.download_file_and_uncompress: refuse_download}))
-        stack.enter_context(no_pretrained_weights())
+        stack.enter_context(local_pretrained_weights())
         config = Config(request.config, opts=list(request.options) or None)
         builder = SegBuilder(config)
         model = builder.model

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
+import os
 from typing import Any, Callable, Dict, Iterator
 
 import paddle
@@ -13,6 +14,7 @@ from paddleseg.cvlibs import SegBuilder
 from paddleseg.utils import utils
 
 from rifle_ext.runtime.patching import rebound, replaced
+from rifle_ext.training.loading import note_unread
 
 
 class QuietBuilder(SegBuilder):
@@ -27,6 +29,30 @@ def rebuild(config: Any) -> nn.Layer:
     """The model of a `paddleseg.cvlibs.Config`, with no pretrained weights loaded or downloaded."""
     with no_pretrained_weights(), contextlib.redirect_stdout(io.StringIO()):
         return QuietBuilder(copy.deepcopy(config)).model
+
+
+@contextlib.contextmanager
+def local_pretrained_weights() -> Iterator[None]:
+    """Let PaddleSeg's loaders read what is on this machine, and note what is not."""
+
+    def if_there(load: Callable) -> Callable:
+        def load_if_there(model: nn.Layer, path: Any, *args: Any, **kwargs: Any) -> Any:
+            if path is None or os.path.exists(path):
+                return load(model, path, *args, **kwargs)
+            return note_unread(model, str(path))
+
+        return load_if_there
+
+    load = paddle.load
+    loaders = (utils.load_entire_model, utils.load_pretrained_model)
+    stand_ins: Dict[Callable, Callable] = {loader: if_there(loader) for loader in loaders}
+    stand_ins[utils.download_pretrained_model] = lambda path: path
+
+    def load_if_there(path: Any, *args: Any, **kwargs: Any) -> Any:
+        return load(path, *args, **kwargs) if os.path.exists(path) else {}
+
+    with rebound(stand_ins), replaced(paddle, load=load_if_there):
+        yield
 
 
 @contextlib.contextmanager

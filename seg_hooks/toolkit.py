@@ -19,7 +19,7 @@ from typing import Any, Callable, List, MutableMapping, Optional
 import yaml
 
 from rifle_ext.runtime.patching import rebind
-from rifle_ext.training.registry import METHODS, has_block, hooks_for
+from rifle_ext.training.registry import has_block, methods, methods_for
 
 _config_of_model: MutableMapping[Any, Any] = weakref.WeakKeyDictionary()
 _configs_with_blocks: "weakref.WeakSet[Any]" = weakref.WeakSet()
@@ -62,7 +62,10 @@ def _checking_blocks(init: Callable) -> Callable:
         init(self, path, *args, **kwargs)
         if has_block(self.dic):
             self._rifle_ext_path = str(path)
-            if hooks_for(self.dic, self._rifle_ext_path):
+            if methods_for(self.dic, self._rifle_ext_path):
+                from rifle_ext.training.loading import note_loading
+
+                note_loading()  # before a model is built from it
                 _configs_with_blocks.add(self)
 
     return __init__
@@ -73,7 +76,7 @@ def _merging_blocks(merge: Callable) -> Callable:
 
     @functools.wraps(merge)
     def merge_config_dicts(dic: dict, base_dic: dict) -> dict:
-        short = [k for k in METHODS if k in dic and not isinstance(base_dic.get(k, {}), dict)]
+        short = [k for k in methods() if k in dic and not isinstance(base_dic.get(k, {}), dict)]
         return merge(dic, {key: v for key, v in base_dic.items() if key not in short})
 
     return merge_config_dicts
@@ -86,7 +89,8 @@ def _updating_blocks(update: Callable) -> Callable:
     def update_config_dict(dic: dict, *args: Any, **kwargs: Any) -> dict:
         given = inspect.signature(update).bind(dic, *args, **kwargs)
         opts: List[str] = list(given.arguments.get("opts") or [])
-        ours = [option for option in opts if option.split("=")[0].split(".")[0] in METHODS]
+        keys = methods()
+        ours = [option for option in opts if option.split("=")[0].split(".")[0] in keys]
         if ours:
             given.arguments["dic"] = functools.reduce(_with_option, ours, dic)
             given.arguments["opts"] = [option for option in opts if option not in ours]
@@ -141,6 +145,6 @@ def _train_with_hooks(train: Callable) -> Callable:
 def _say_not_active(loop: Any) -> None:
     sources = ", ".join(sorted({source_of(config) for config in _configs_with_blocks}))
     loop.logger.warning(
-        f"[RIFLE] not active in this training: its model was not built by SegBuilder from "
+        f"[rifle-ext] not active in this training: its model was not built by SegBuilder from "
         f"{sources}, the config with a block"
     )

@@ -7,7 +7,7 @@ import functools
 import inspect
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict
 
 import numpy as np
 import paddle
@@ -16,8 +16,8 @@ from paddle import nn
 from rifle_ext.errors import RifleError
 from rifle_ext.redraw.reset import write_model
 from rifle_ext.runtime.patching import replaced
-from rifle_ext.training.hooks import Hook, TrainingRun
-from rifle_ext.training.registry import hooks_for
+from rifle_ext.training.hooks import Hook, Hooks, TrainingRun
+from rifle_ext.training.loading import loaded_into, loading_not_noted
 from seg_hooks.rebuild import rebuild
 
 CORNER = 128
@@ -47,21 +47,13 @@ def run_with_hooks(
     """
     loop = inspect.getmodule(train)
     assert loop is not None
-    hooks = hooks_for(config.dic, source)
+    hooks = Hooks.of(config.dic, source)
     if not hooks:
         return train(*arguments.args, **arguments.kwargs)
     run = training_run(loop, arguments.arguments, config, source)
-    for hook in hooks:
-        hook.on_train_begin(run)
-    intervals = arguments.arguments.get("early_stop_intervals")
-    if intervals is not None:
-        run.warn(
-            f"[RIFLE] early_stop_intervals = {intervals}: PaddleSeg counts the worse evaluations "
-            "after a reset, too, and may stop before the model has recovered"
-        )
+    hooks.on_train_begin(run)
     with contextlib.ExitStack() as stack:  # whatever fails, all of it is undone
-        for hook in reversed(hooks):
-            stack.callback(hook.on_train_end, run)
+        stack.callback(hooks.on_train_end, run)
         handle = run.model.register_forward_pre_hook(_step_counter(run, hooks))
         stack.callback(handle.remove)
         noting = {
@@ -74,6 +66,7 @@ def run_with_hooks(
 
             writer = _noting_writer(visualdl.LogWriter, run)
             stack.enter_context(replaced(visualdl, LogWriter=writer))
+        stack.enter_context(loading_not_noted())  # a resumed checkpoint, averages
         return train(*arguments.args, **arguments.kwargs)
 
 
@@ -86,6 +79,7 @@ def training_run(loop: ModuleType, given: Dict[str, Any], config: Any, source: s
         If the training set is too small for one step.
     """
     rank = paddle.distributed.get_rank()
+    intervals = given.get("early_stop_intervals")
     logger = given.get("logger") or loop.logger
     steps_per_epoch = _steps_per_epoch(given["train_dataset"], given["batch_size"])
     if steps_per_epoch == 0:
@@ -103,7 +97,9 @@ def training_run(loop: ModuleType, given: Dict[str, Any], config: Any, source: s
         log=logger.info if rank == 0 else lambda message: None,
         warn=logger.warning if rank == 0 else lambda message: None,
         forward=lambda: _forward(given["model"], given["train_dataset"]),
+        loaded=lambda: loaded_into(given["model"]),
         rebuild=lambda: rebuild(config),
+        stops_early=None if intervals is None else f"early_stop_intervals = {intervals}",
     )
 
 
@@ -134,8 +130,8 @@ def _forward(model: nn.Layer, dataset: Any) -> Any:
         return model(images)
 
 
-def _step_counter(run: TrainingRun, hooks: List[Hook]) -> Callable[[nn.Layer, Any], None]:
-    """A forward-pre-hook that calls the hooks before each training step.
+def _step_counter(run: TrainingRun, hook: Hook) -> Callable[[nn.Layer, Any], None]:
+    """A forward-pre-hook that calls a hook before each training step.
 
     PaddleSeg's loop calls the model once an iteration in training mode. Evaluation and
     `paddle.flops` put it into evaluation mode; its averaged copy carries this hook along, and is no
@@ -147,8 +143,7 @@ def _step_counter(run: TrainingRun, hooks: List[Hook]) -> Callable[[nn.Layer, An
     def before_forward(layer: nn.Layer, inputs: Any) -> None:
         nonlocal done
         if layer is run.model and layer.training:
-            for hook in hooks:
-                hook.on_step_begin(run, run.start_step + done)
+            hook.on_step_begin(run, run.start_step + done)
             done += 1
 
     return before_forward

@@ -132,6 +132,8 @@ def _branch(run: Run, folder: Path) -> Tuple[int, str, Dict[str, Any]]:
 def _write_result(run: Run, folder: Path, pretrained: Path, chosen: argparse.Namespace) -> str:
     try:
         found = outcome(run.place.toolkit, folder, pretrained, run.place.steps)
+        if bool(found["resets"]) != run.what.must_reset:
+            raise ValueError(f"resets after iteration {found['resets']}")
     except (ValueError, OSError) as error:
         return f"{run.key} FAILED: {error}"
     about = {"key": run.key, **asdict(run.place), "arm": run.arm, "seed": run.seed}

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 SMALL = {"weight_initializer": {"type": "Normal", "std": 0.01}}
+AS_BUILT = {"scale": 1.0}
+"""Fresh weights: small ones, or as the constructor draws them."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,9 @@ class Arm:
         Other keys of the `rifle:` block.
     scale, iterations
         The output layers' rate is multiplied by this for so many iterations after each.
+    defaults
+        The package's defaults and nothing else: when it resets is for the package to say, not
+        before a quarter of the training.
     trick
         Of `tricks.TRICKS` with its options, from the first step on.
     """
@@ -31,30 +36,43 @@ class Arm:
     block: Mapping[str, Any] = field(default_factory=dict)
     scale: float = 1.0
     iterations: int = 0
+    defaults: bool = False
     trick: Optional[Mapping[str, Any]] = None
 
     def steps(self, total: int) -> List[int]:
         """Optimizer steps done before each reset of a training of so many."""
         return [int(place * total) for place in self.places]
 
+    @property
+    def must_reset(self) -> bool:
+        """Whether a training without a reset is not what was asked for."""
+        return self.resets and (self.defaults or bool(self.places))
+
     def begins(self, total: int) -> Optional[int]:
         """The step from which on the arm differs from plain fine-tuning; None if it never does."""
         if self.trick is not None:
             return 0
+        if self.defaults:
+            return total // 4
         return min(self.steps(total), default=None)
 
     def blocks(self, total: int, seed: int) -> Dict[str, Any]:
         """What it adds to the config of a training of so many steps."""
         if self.trick is not None:
             return {"trick": dict(self.trick)}
+        if self.defaults:
+            block = {"seed": seed}
+            only = {"type": "RatesOnly", "block": block}
+            return {"rifle": block} if self.resets else {"trick": only}
         found: Dict[str, Any] = {}
         steps = self.steps(total)
         if steps and self.resets:
             interval = steps[0]
             assert all(s == interval * i for i, s in enumerate(steps, 1)), steps
             number = {"re_init_iter": interval, "max_re_num": len(steps), "keep_last": 0}
-            found["rifle"] = {**number, **self.block, "seed": seed}
-        if steps and self.scale != 1:
+            rate = {"scale": self.scale, "iterations": max(1, self.iterations)}
+            found["rifle"] = {**number, "head_lr": rate, **self.block, "seed": seed}
+        elif steps:
             faster = {"scale": self.scale, "iterations": self.iterations, "after": steps}
             found["trick"] = {"type": "FasterHead", **faster}
         return found
@@ -73,6 +91,7 @@ def _with_control(name: str, arm: Arm) -> Dict[str, Arm]:
 
 SEG: Dict[str, Arm] = {
     "plain": Arm(),
+    **_with_control("rifle", Arm(defaults=True)),
     **_with_control("one", Arm(ONE, block=SMALL, scale=10.0, iterations=100)),
     **_with_control("three", Arm(THREE, block=SMALL, scale=10.0, iterations=100)),
 }
@@ -80,8 +99,9 @@ SEG: Dict[str, Arm] = {
 
 DET: Dict[str, Arm] = {
     "plain": Arm(),
-    "one": Arm(ONE),
-    **_with_control("one-x3", Arm(ONE, scale=3.0, iterations=50)),
+    "rifle": Arm(defaults=True),
+    "one": Arm(ONE, block=AS_BUILT),
+    **_with_control("one-x3", Arm(ONE, block=AS_BUILT, scale=3.0, iterations=50)),
 }
 """For detectors: their constructors' first values; the rate as it is, or x3 for 50 iterations."""
 

@@ -19,8 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Dict, List
 
-from rifle_ext.training.hooks import Hook, TrainingRun
-from rifle_ext.training.registry import hooks_for
+from rifle_ext.training.hooks import Hook, Hooks, TrainingRun
 
 LOG = "train.log"
 
@@ -61,7 +60,7 @@ class ForkArms(Hook):
         found = json.loads(Path(branches).read_text())
         self._branches = sorted((Branch(**b) for b in found), key=lambda b: b.step)
         self._limit, self._trunk = limit, trunk
-        self._hooks: List[Hook] = []
+        self._arm = Hook()
 
     def on_step_begin(self, run: TrainingRun, step: int) -> None:
         """Fork what begins to differ here; in an arm, pass on the step."""
@@ -69,23 +68,24 @@ class ForkArms(Hook):
             branch = self._branches.pop(0)
             if fork(branch.folder, self._limit):
                 self._branches, self._trunk = [], True
-                self._hooks = begin(hooks_for(branch.blocks, "config.yml"), run)
-        for hook in self._hooks:
-            hook.on_step_begin(run, step)
+                self._arm = begin(branch.blocks, run)
+        self._arm.on_step_begin(run, step)
         if not self._branches and not self._trunk:
             raise SystemExit(0)
 
     def on_train_end(self, run: TrainingRun) -> None:
         """Pass it on."""
-        for hook in self._hooks:
-            hook.on_train_end(run)
+        self._arm.on_train_end(run)
 
 
-def begin(hooks: List[Hook], run: TrainingRun) -> List[Hook]:
-    """Begin hooks in the midst of a training: their probe of the model is not one of its steps."""
+def begin(blocks: Dict[str, Any], run: TrainingRun) -> Hook:
+    """Begin the methods of a config in the midst of a training.
+
+    Their probe of the model is not one of its steps.
+    """
+    hooks = Hooks.of(blocks, "config.yml")
     counters, run.model._forward_pre_hooks = run.model._forward_pre_hooks, OrderedDict()
-    for hook in hooks:
-        hook.on_train_begin(run)
+    hooks.on_train_begin(run)
     run.model._forward_pre_hooks = counters
     return hooks
 

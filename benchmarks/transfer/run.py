@@ -10,15 +10,15 @@ import sys
 
 from benchmarks.transfer.forking import ForkArms
 from rifle_ext.runtime.compat import before_paddle
-from rifle_ext.training.registry import METHODS
+from rifle_ext.training.registry import register
 
 
 def main(toolkit: str, seed: int) -> None:
     """Register what is ours, set the random streams, then do what the train tool does."""
     before_paddle()
     tricks = importlib.import_module("benchmarks.transfer.tricks")
-    METHODS["trick"] = tricks.hooks
-    METHODS["fork"] = lambda block, source: [ForkArms(**block)]
+    register("trick", tricks.hooks)
+    register("fork", lambda block, source: [ForkArms(**block)])
     tool = importlib.import_module(f"{toolkit}_hooks.train")
     importlib.import_module(f"benchmarks.transfer.{toolkit}_parts")
     importlib.import_module("benchmarks.transfer.loader").load_in_this_thread()

@@ -14,9 +14,12 @@ from paddle import Tensor, nn
 
 from rifle_ext.heads.selection import select
 from rifle_ext.methods.rifle.block import RifleConfig
+from rifle_ext.methods.rifle.plan import Plan
+from rifle_ext.methods.rifle.recovering import Recovering
 from rifle_ext.methods.rifle.schedule import Schedule, cosine, make_schedule
-from rifle_ext.training.head_lr import HeadLearningRate
+from rifle_ext.training import parameter_rates
 from rifle_ext.training.hooks import Hook, TrainingRun
+from rifle_ext.training.learning_rates import peak
 
 RESIDUAL_BLOCKS = {"AddBottleneck", "BasicBlock"}
 """Blocks whose output is a residual added to their input; of STDC and of CSPResNet."""
@@ -48,12 +51,15 @@ class CyclicRate(Hook):
     def on_train_begin(self, run: TrainingRun) -> None:
         """Take the peak of the training's own schedule."""
         parameters = [p for p in run.model.parameters() if not p.stop_gradient]
-        self._rates = HeadLearningRate(parameters, run.optimizer, run.total_steps)
+        self._rates = parameter_rates.ParameterRates(parameters)
+        highest, first = peak(run.optimizer._learning_rate, run.total_steps)
+        self._cycle = parameter_rates.CyclicRate(run.optimizer, highest, first)
         self._schedule = equal_periods(run, self.periods)
 
     def on_step_begin(self, run: TrainingRun, step: int) -> None:
         """Set the rate of the next step."""
-        self._rates.set(step, cosine(step, *self._schedule.period(step)))
+        fraction = cosine(step, *self._schedule.period(step))
+        self._rates.multiply(self._cycle.factor(step, fraction))
 
 
 class HeadDropout(Hook):
@@ -205,13 +211,33 @@ class FasterHead(Hook):
     def on_train_begin(self, run: TrainingRun) -> None:
         """Find the output layers and the factors of their own."""
         found = select(run.model, self.layers, run.forward, run.gives_losses).parameters.values()
-        self._own = [(p.optimize_attr, p.optimize_attr["learning_rate"]) for p in found]
+        self._rates = parameter_rates.ParameterRates(found)
 
     def on_step_begin(self, run: TrainingRun, step: int) -> None:
         """Set the factor of the next step."""
         now = any(0 <= step - start < self.iterations for start in self.after)
-        for attributes, own in self._own:
-            attributes["learning_rate"] = own * (self.scale if now else 1.0)
+        self._rates.multiply(self.scale if now else 1.0)
+
+
+class RatesOnly(Hook):
+    """The learning rates of a `rifle:` block at every step, without its resets.
+
+    Parameters
+    ----------
+    block
+        The block.
+    """
+
+    def __init__(self, block: Dict[str, Any]) -> None:
+        self.block = RifleConfig.model_validate(block)
+
+    def on_train_begin(self, run: TrainingRun) -> None:
+        """Make the plan."""
+        self._recovering = Recovering(Plan(self.block, run), run)
+
+    def on_step_begin(self, run: TrainingRun, step: int) -> None:
+        """Set the rates of the next step."""
+        self._recovering.set(step)
 
 
 class SaveWithoutOutputs(Hook):
@@ -246,6 +272,7 @@ TRICKS: Dict[str, Callable[..., Hook]] = {
         DropConnect,
         FasterHead,
         HeadDropout,
+        RatesOnly,
         RecreatedHead,
         SaveWithoutOutputs,
         StochasticDepth,

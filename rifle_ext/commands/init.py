@@ -1,22 +1,17 @@
-"""`rifle-ext init`: propose a `rifle:` block for a config."""
+"""`rifle-ext init`: propose a method's block for a config."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import textwrap
-from typing import Any, Iterable, List, Mapping
+from typing import Any, List, Mapping, Type
 
-from rifle_ext.commands.training_options import add_options, check_options, training
+from pydantic import BaseModel
+
+from rifle_ext.commands.blocks import block_models
+from rifle_ext.commands.training_options import Looked, add_options, check_options, look
 from rifle_ext.errors import RifleError
-from rifle_ext.methods.rifle.block import BLOCK_KEY, RifleConfig
-from rifle_ext.methods.rifle.schedule import MOST, Reset, make_schedule
-
-PROPOSED = RifleConfig.model_validate({})
-"""All defaults: few resets, early enough to be recovered from."""
-
-PAPERS = RifleConfig.model_validate({"max_re_num": MOST})
-"""The paper's equal periods."""
 
 WIDTH = 100
 """Columns of the text, as far as names allow."""
@@ -27,7 +22,7 @@ def add_command(commands: Any) -> None:
     parser = commands.add_parser(
         "init",
         help="propose a block for a config",
-        description="Print a `rifle:` block to paste into a config, with comments that say what it "
+        description="Print a method's block to paste into a config, with comments that say what it "
         "does to this training and what else could be set. Builds what the train tool would build, "
         "on the CPU; downloads, trains and writes nothing.",
     )
@@ -38,33 +33,37 @@ def add_command(commands: Any) -> None:
 def run(chosen: argparse.Namespace) -> int:
     """Print the proposed block; returns the exit code."""
     check_options(chosen)
-    ours = [option for option in chosen.opts if option.split("=")[0].split(".")[0] == BLOCK_KEY]
+    key, models = chosen.method, block_models()
+    ours = [option for option in chosen.opts if option.split("=")[0].split(".")[0] == key]
     if ours:
         raise RifleError(f"--opts {ours[0]}: not for init, which proposes a block of its own")
-    with training(chosen) as (config, run_):
-        from rifle_ext.methods.rifle.plan import Plan
-
-        record = Plan(PROPOSED, run_).record()
-        has_block = BLOCK_KEY in config
+    if key not in models:
+        raise RifleError(
+            f"--method {key}: that method does not describe its block (entry-point group "
+            "rifle_ext.blocks), so there is nothing to propose"
+        )
+    looked = look(chosen, propose=True)
     name = chosen.config + "".join(f", {option}" for option in chosen.opts)
     name += ", with a made-up data set (--synthetic)" if chosen.synthetic else ""
-    print(block_text(record, name, has_block), end="")
+    print(block_text(key, models[key], looked, name), end="")
     return 0
 
 
-def block_text(plan_record: Mapping[str, Any], config_name: str, has_block: bool) -> str:
-    """The proposed block as commented YAML.
+def block_text(key: str, model: Type[BaseModel], looked: Looked, config_name: str) -> str:
+    """The proposed block, all defaults, as commented YAML.
 
     Parameters
     ----------
-    plan_record
-        What `rifle_ext.methods.rifle.plan.Plan.record` gives for `PROPOSED`.
+    key
+        Of the block.
+    model
+        What the block is validated with; its fields say what their keys mean.
+    looked
+        The training, with the method's plan for it.
     config_name
         What the user knows the config as, and what else the plan was made with.
-    has_block
-        Whether the config has a block already.
     """
-    total, per_epoch = plan_record["total_steps"], plan_record["steps_per_epoch"]
+    total, per_epoch = looked.total_steps, looked.steps_per_epoch
     shown = config_name if config_name.isprintable() else json.dumps(config_name)
     lines = [
         *_comment(f"For {shown}:"),
@@ -72,48 +71,35 @@ def block_text(plan_record: Mapping[str, Any], config_name: str, has_block: bool
             f"{total} iterations, {per_epoch} an epoch, {round(total / per_epoch, 1):g} epochs."
         ),
     ]
-    if has_block:
+    if key in looked.blocks:
         lines += _comment(
-            f"The config has a {BLOCK_KEY}: block already. This is a fresh proposal: put it in "
+            f"The config has a {key}: block already. This is a fresh proposal: put it in "
             "that one's place, in the file where it stands (laid over the block of a base config, "
             "all defaults replace it, but single keys leave that one's other keys as they are)."
         )
-    for warning in plan_record["warnings"]:
+    plan = looked.plans.get(key)
+    for warning in plan.warnings if plan else ():
         lines += _comment(f"Warning: {warning}.")
-    lines += [f"{BLOCK_KEY}:"]
-    for number, key in enumerate(RifleConfig.model_fields):
+    lines += [f"{key}:"]
+    for number, name in enumerate(model.model_fields):
         lines += [""] if number else []
-        lines += _key(key, plan_record)
+        lines += _key(name, model, plan.hints if plan else {})
     return "\n".join(lines) + "\n"
 
 
-def _key(key: str, record: Mapping[str, Any]) -> List[str]:
+def _key(name: str, model: Type[BaseModel], hints: Mapping[str, List[str]]) -> List[str]:
     """What a key means, and the key with its default, all as comments."""
-    lines = _comment(_description(key), "  ")
-    value = getattr(PROPOSED, key)
-    if key == "max_re_num":
-        papers = make_schedule(PAPERS, record["total_steps"], record["steps_per_epoch"])
-        default = _moments(Reset(**reset) for reset in record["resets"])
-        lines += _comment(f"null, the default: here a reset {default}.", "  ")
-        lines += _comment(
-            f"{MOST}, as in the paper: a reset {_moments(papers.resets)}. Short trainings do not "
-            "recover from so many.",
-            "  ",
-        )
-    elif key == "layers":
-        lines += _comment("'auto' resets here:", "  ")
-        for layer in record["layers"]:
-            lines.append(f"  #   {layer['name'] or '(the model itself)'} ({layer['type']})")
-    return [*lines, f"  # {key}: {value if isinstance(value, str) else json.dumps(value)}"]
+    field = model.model_fields[name]
+    lines = _comment(field.description or "", "  ")
+    for hint in hints.get(name, ()):
+        lines += [f"  # {hint}"] if hint.startswith(" ") else _comment(hint, "  ")
+    default = field.default
+    shown = default if isinstance(default, str) else json.dumps(_plain(default))
+    return [*lines, f"  # {name}: {shown}"]
 
 
-def _moments(resets: Iterable[Reset]) -> str:
-    moments = [f"{reset.step} (epoch {reset.epoch})" for reset in resets]
-    return f"after iteration {', '.join(moments)}" if moments else "never"
-
-
-def _description(key: str) -> str:
-    return RifleConfig.model_fields[key].description or ""
+def _plain(value: Any) -> Any:
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
 
 
 def _comment(text: str, indent: str = "") -> List[str]:

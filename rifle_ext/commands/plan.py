@@ -1,21 +1,25 @@
-"""`rifle-ext plan`: what RIFLE will do to a training."""
+"""`rifle-ext plan`: what the methods that a config asks for will do to its training."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from typing import Any, Dict
+from typing import Any, Dict, Mapping
 
-from rifle_ext.commands.training_options import add_options, check_options, training
+from rifle_ext.commands.training_options import Looked, add_options, check_options, look
+
+SWITCHED_OFF: Mapping[str, Any] = {"resets": [], "skipped": [], "layers": [], "values": 0}
+"""What a script finds in the JSON of a training to which nothing will be done."""
 
 
 def add_command(commands: Any) -> None:
     """Add the command to the parser's."""
     parser = commands.add_parser(
         "plan",
-        help="what RIFLE will do to a training",
-        description="Build what the train tool would build, on the CPU, and say which layers will "
-        "be reset, how they will be drawn, and when. Downloads, trains and writes nothing.",
+        help="what the methods will do to a training",
+        description="Build what the train tool would build, on the CPU, and say what each method "
+        "of the config will do: which layers it touches, how, and when. Downloads, trains and "
+        "writes nothing.",
     )
     parser.set_defaults(command=run)
     add_options(parser)
@@ -25,24 +29,33 @@ def add_command(commands: Any) -> None:
 def run(chosen: argparse.Namespace) -> int:
     """Print the plan; returns the exit code."""
     check_options(chosen)
-    record = make_record(chosen)
+    looked = look(chosen)
     if chosen.json:
-        print(json.dumps(record, indent=2))
+        print(json.dumps(record(looked), indent=2))
     else:
         from rifle_ext.commands.plan_text import show
 
-        show(record)
+        show(looked)
     return 0
 
 
-def make_record(chosen: argparse.Namespace) -> Dict[str, Any]:
-    """The plan's record, with the names of toolkit and model."""
-    with training(chosen) as (config, run_):
-        from rifle_ext.methods.rifle.block import BLOCK_KEY, parse_block
-        from rifle_ext.methods.rifle.plan import Plan, nothing_planned
+def record(looked: Looked) -> Dict[str, Any]:
+    """The plan as JSON-ready data.
 
-        about = {"toolkit": chosen.toolkit, "model": type(run_.model).__name__}
-        block = parse_block(config.get(BLOCK_KEY), chosen.config)
-        if block is None:
-            return {**about, **nothing_planned(run_, "rifle: false: nothing will be reset")}
-        return {**about, **Plan(block, run_).record()}
+    The keys of the method that is called first stand at the top; `methods` has those of the others
+    by their names, if there are others.
+    """
+    said: Dict[str, Any] = {
+        "toolkit": looked.toolkit,
+        "model": looked.model,
+        "total_steps": looked.total_steps,
+        "steps_per_epoch": looked.steps_per_epoch,
+    }
+    if not looked.plans:
+        return {**said, **SWITCHED_OFF, "warnings": list(looked.off)}
+    first, *others = looked.plans
+    said.update(looked.plans[first].record)
+    said["warnings"] = [*said.get("warnings", ()), *looked.off]
+    if others:
+        said["methods"] = {key: dict(looked.plans[key].record) for key in others}
+    return said

@@ -1,8 +1,8 @@
-"""A plan on a page: a table of what is reset, a line of when."""
+"""A plan on a page: for each method a table of what it touches, and a line of when."""
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterable, List, Mapping, Optional
+from typing import Iterable, List, Optional, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -10,94 +10,92 @@ from rich.markup import escape
 from rich.table import Table
 
 from rifle_ext.commands.console import standard_output
+from rifle_ext.commands.training_options import Looked
+from rifle_ext.training.plans import MethodPlan, Moment
 
 LINE_WIDTH = 60
 """Columns of the timeline."""
 
 
-def show(record: Mapping[str, Any], console: Optional[Console] = None) -> None:
-    """Print a plan.
+def show(looked: Looked, console: Optional[Console] = None) -> None:
+    """Print the plans of a training.
 
     Parameters
     ----------
-    record
-        What `rifle_ext.methods.rifle.plan.Plan.record` gives, with `model`.
+    looked
+        The training.
     console
         Where to; standard output unless given.
     """
     console = console or standard_output()
-    layers = record["layers"]
-    if layers:
-        tensors = sum(len(layer["parameters"]) for layer in layers)
-        console.print(
-            f"[bold]{escape(record['model'])}[/bold]: {tensors} tensors of {len(layers)} layers "
-            f"are reset, {record['values']} values"
-        )
-        console.print(_layers(layers))
-    total, epoch = record["total_steps"], record["steps_per_epoch"]
-    resets = len(record["resets"])
-    console.print(
-        f"{total} iterations, {epoch} an epoch; {resets} {'reset' if resets == 1 else 'resets'}"
-    )
-    console.print(timeline(record, ascii_only=not console.encoding.startswith("utf")))
-    for reset in record["resets"]:
-        console.print(f"  {_moment(reset)}: {escape(reset['why'])}")
-    for skipped in record["skipped"]:
-        console.print(f"  {_moment(skipped)}: [yellow]skipped[/yellow], {escape(skipped['why'])}")
-    for warning in record["warnings"]:
+    for key, plan in looked.plans.items():
+        if len(looked.plans) > 1:
+            console.print(f"[bold]{escape(key)}:[/bold]")
+        _show_method(plan, looked, console)
+    if not looked.plans:
+        console.print(_length(looked))
+    for warning in looked.off:
         console.print(f"[yellow]warning:[/yellow] {escape(warning)}")
 
 
-def timeline(record: Mapping[str, Any], width: int = LINE_WIDTH, ascii_only: bool = False) -> str:
-    """The training on one line: its resets numbered, those that are skipped crossed.
+def _show_method(plan: MethodPlan, looked: Looked, console: Console) -> None:
+    if plan.summary:
+        console.print(f"[bold]{escape(looked.model)}[/bold]: {escape(plan.summary)}")
+    if plan.rows:
+        console.print(_table(plan))
+    console.print("; ".join(filter(None, [_length(looked), escape(plan.number)])))
+    ascii_only = not console.encoding.startswith("utf")
+    console.print(timeline(looked.total_steps, plan.moments, ascii_only=ascii_only))
+    for moment in plan.moments:
+        style = "[yellow]{}[/yellow]" if moment.skipped else "{}"
+        console.print(f"  {style.format(escape(moment.text))}")
+    for warning in plan.warnings:
+        console.print(f"[yellow]warning:[/yellow] {escape(warning)}")
+
+
+def _length(looked: Looked) -> str:
+    return f"{looked.total_steps} iterations, {looked.steps_per_epoch} an epoch"
+
+
+def timeline(
+    total_steps: int,
+    moments: Sequence[Moment],
+    width: int = LINE_WIDTH,
+    ascii_only: bool = False,
+) -> str:
+    """The training on one line: what happens by its mark, what is skipped crossed.
 
     Parameters
     ----------
-    record
-        A plan's record.
+    total_steps
+        Length of the training.
+    moments
+        What happens in it, in order.
     width
         Columns between its two ends.
     ascii_only
         Use no other characters.
     """
     line, cross, left, right = ("-", "x", "|", "|") if ascii_only else ("─", "×", "├", "┤")
-    total = record["total_steps"]
     marks = [line] * width
-    _mark(marks, record["skipped"], total, cross)
-    _mark(marks, record["resets"], total, None)
-    return f"0 {left}{''.join(marks)}{right} {total}"
+    _mark(marks, [moment for moment in moments if moment.skipped], total_steps, cross)
+    _mark(marks, [moment for moment in moments if not moment.skipped], total_steps, None)
+    return f"0 {left}{''.join(marks)}{right} {total_steps}"
 
 
-def _mark(
-    marks: List[str], resets: Iterable[Mapping[str, Any]], total: int, sign: Optional[str]
-) -> None:
-    """Put a sign, or a reset's number, where each reset falls; the first one keeps a place."""
-    for reset in reversed(list(resets)):
-        if reset["step"] < total:
-            text = sign or str(reset["index"])
-            start = min(len(marks) * reset["step"] // total, len(marks) - len(text))
+def _mark(marks: List[str], moments: Iterable[Moment], total: int, sign: Optional[str]) -> None:
+    """Put a sign, or its own mark, where each moment falls; the first one keeps a place."""
+    for moment in reversed(list(moments)):
+        if moment.step < total:
+            text = sign or moment.mark
+            start = min(len(marks) * moment.step // total, len(marks) - len(text))
             marks[start : start + len(text)] = text
 
 
-def _layers(layers: Iterable[Mapping[str, Any]]) -> Table:
+def _table(plan: MethodPlan) -> Table:
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for title in ("layer", "type", "tensor", "shape", "drawn"):
+    for title in plan.columns:
         table.add_column(title, overflow="fold")
-    for layer in layers:
-        name, kind = layer["name"] or "(the model itself)", layer["type"]
-        for parameter in layer["parameters"]:
-            tensor = parameter["name"].rpartition(".")[2]
-            shape = "x".join(map(str, parameter["shape"])) or "one value"
-            table.add_row(escape(name), kind, escape(tensor), shape, _drawn(parameter))
-            name = kind = ""
+    for row in plan.rows:
+        table.add_row(*map(escape, row))
     return table
-
-
-def _drawn(parameter: Dict[str, Any]) -> str:
-    if "constant" in parameter:
-        return f"constant {parameter['constant']:g}"
-    return f"mean {parameter['mean']:.3g}, std {parameter['std']:.3g}"
-
-
-def _moment(reset: Mapping[str, Any]) -> str:
-    return f"{reset['index']}. after iteration {reset['step']} (epoch {reset['epoch']})"

@@ -1,7 +1,7 @@
-"""The JSON schema of the `rifle:` block, for editors.
+"""The JSON schema of the methods' blocks, for editors.
 
-It describes a whole config file, of which it knows nothing but the block. Draft 7, which the YAML
-language servers of editors read best. What a schema cannot say is left to `parse_block`: that a
+It describes a whole config file, of which it knows nothing but the blocks. Draft 7, which the YAML
+language servers of editors read best. What a schema cannot say is left to the trainings: that a
 `Uniform` goes from low to high, that 2.0 is not a whole number, how large a number in quotes is.
 
 ``python -m rifle_ext.commands.schema`` rewrites the file; it is due when the keys change.
@@ -16,10 +16,10 @@ from typing import Any, Dict
 
 from pydantic.json_schema import GenerateJsonSchema
 
-from rifle_ext.methods.rifle.block import BLOCK_KEY, RifleConfig
+from rifle_ext.commands.blocks import block_models
 
 PATH = Path(__file__).with_name("rifle.schema.json")
-"""The schema as a file of the package."""
+"""The schema as a file of the package, which knows the methods of the package."""
 
 
 class _ForEditors(GenerateJsonSchema):
@@ -43,32 +43,26 @@ class _ForEditors(GenerateJsonSchema):
         return {"anyOf": [{"enum": list(schema["choices"])}, *mappings]}
 
 
-def schema() -> Dict[str, Any]:
-    """The JSON schema of a config with a block."""
-    block = RifleConfig.model_json_schema(
-        ref_template="#/definitions/{model}", schema_generator=_ForEditors
-    )
-    definitions = block.pop("$defs")
-    block["properties"]["head_lr"]["enum"].append(None)
-    block.update(
-        {
-            # Beside the block's keys, not in an anyOf: an editor names a wrong key only so.
-            "type": ["object", "null", "boolean"],
-            "title": "RIFLE",
-            "description": "Re-initialize the output layers several times during fine-tuning. "
-            "Nothing or true: all defaults; false: no RIFLE.",
-            # One interval. As a condition, so that the second is marked and not the whole block.
-            "if": {
-                "properties": {"re_init_epoch": {"type": "integer"}},
-                "required": ["re_init_epoch"],
-            },
-            "then": {"properties": {"re_init_iter": {"type": "null"}}},
-        }
-    )
+def schema(own: bool = False) -> Dict[str, Any]:
+    """The JSON schema of a config with blocks.
+
+    Parameters
+    ----------
+    own
+        Only the blocks of this package's methods, not those that others installed.
+    """
+    blocks, definitions = {}, {}
+    for key, model in block_models(own).items():
+        block = model.model_json_schema(
+            ref_template=f"#/definitions/{key}/{{model}}", schema_generator=_ForEditors
+        )
+        definitions[key] = block.pop("$defs", {})
+        # Beside the block's keys, not in an anyOf: an editor names a wrong key only so.
+        blocks[key] = {**block, "type": ["object", "null", "boolean"]}
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "type": "object",
-        "properties": {BLOCK_KEY: block},
+        "properties": blocks,
         "definitions": definitions,
     }
 
@@ -77,9 +71,10 @@ def add_command(commands: Any) -> None:
     """Add the command to the parser's."""
     parser = commands.add_parser(
         "schema",
-        help="the JSON schema of the block, for editors",
-        description="Print the JSON schema of a config with a `rifle:` block. An editor with the "
-        "YAML language server checks and completes the block in a config whose first line is "
+        help="the JSON schema of the blocks, for editors",
+        description="Print the JSON schema of a config with a `rifle:` block, and with those of "
+        "other methods that are installed. An editor with the YAML language server checks and "
+        "completes the block in a config whose first line is "
         "`# yaml-language-server: $schema=PATH`, PATH being what --path prints.",
     )
     parser.set_defaults(command=run)
@@ -88,9 +83,9 @@ def add_command(commands: Any) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Print the schema, or its path; returns the exit code."""
-    print(PATH if chosen.path else PATH.read_text(encoding="utf-8").rstrip())
+    print(PATH if chosen.path else json.dumps(schema(), indent=2))
     return 0
 
 
 if __name__ == "__main__":
-    PATH.write_text(json.dumps(schema(), indent=2) + "\n", encoding="utf-8")
+    PATH.write_text(json.dumps(schema(own=True), indent=2) + "\n", encoding="utf-8")

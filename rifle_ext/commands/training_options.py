@@ -1,18 +1,23 @@
-"""What the commands that look at a training share: their options, and setting it up."""
+"""What the commands that look at a training share: their options, and looking at it."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, Mapping, Tuple
+from typing import Any, Dict, Iterator, Mapping, Sequence, Tuple
 
 from rifle_ext.entry_groups import entry_group
 from rifle_ext.errors import RifleError
 from rifle_ext.runtime.compat import before_paddle
+from rifle_ext.training.plans import MethodPlan
+from rifle_ext.training.registry import methods, methods_for
 
 TOOLKITS = "rifle_ext.toolkits"
+METHOD = "rifle"
+"""The method that is looked at where a config has no block, unless `--method` says."""
 IMAGES = 1000
 """Size of a made-up training set, unless `--images` says."""
 
@@ -35,6 +40,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "-o", "--opts", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
         help="override the config, e.g. rifle.max_re_num=2",
     )  # fmt: skip
+    add(
+        "--method", choices=sorted(methods()), default=METHOD,
+        help=f"whose block to propose, or whose defaults count without any (default: {METHOD})",
+    )  # fmt: skip
     add("--synthetic", action="store_true", help="use made-up samples: no data set is needed")
     add(
         "--images", type=int, metavar="N",
@@ -55,6 +64,70 @@ def check_options(chosen: argparse.Namespace) -> None:
         raise RifleError(f"--opts {wrong}: allowed is key=value, as in rifle.max_re_num=2")
 
 
+@dataclass(frozen=True)
+class Looked:
+    """A training that was looked at.
+
+    Attributes
+    ----------
+    toolkit, model
+        Their names.
+    total_steps, steps_per_epoch
+        Length of the training and of one pass over the data, in iterations.
+    blocks
+        Keys of the methods that the config has a block for.
+    plans
+        What each method would do, by its key, in the order in which they are called.
+    off
+        A sentence on each method that its block switches off.
+    """
+
+    toolkit: str
+    model: str
+    total_steps: int
+    steps_per_epoch: int
+    blocks: Sequence[str]
+    plans: Mapping[str, MethodPlan]
+    off: Sequence[str] = ()
+
+
+def look(chosen: argparse.Namespace, propose: bool = False) -> Looked:
+    """Set the training up, and ask its methods for their plans.
+
+    Parameters
+    ----------
+    chosen
+        The options of `add_options`.
+    propose
+        Look at the defaults of `--method`, whatever blocks the config has. Otherwise that is done
+        only where it has none.
+
+    Raises
+    ------
+    RifleError
+        If the training cannot be set up, or a method refuses it.
+    """
+    with training(chosen) as (config, run):
+        blocks = [key for key in methods() if key in config]
+        asked = {key: config[key] for key in blocks}
+        if propose or not blocks:
+            asked = {chosen.method: None}
+        run.methods = methods_for(asked, chosen.config)
+        plans = {}
+        for key, hooks in run.methods.items():
+            for plan in filter(None, (hook.plan(run) for hook in hooks)):
+                plans[key] = plan
+        return Looked(
+            chosen.toolkit,
+            type(run.model).__name__,
+            run.total_steps,
+            run.steps_per_epoch,
+            blocks,
+            plans,
+            [f"{key}: false: the method is off" for key in asked if key not in run.methods],
+        )
+
+
 @contextlib.contextmanager
 def training(chosen: argparse.Namespace) -> Iterator[Tuple[Mapping[str, Any], Any]]:
     """The training that the options name, set up but not begun: its config and `TrainingRun`.
@@ -69,7 +142,8 @@ def training(chosen: argparse.Namespace) -> Iterator[Tuple[Mapping[str, Any], An
     before_paddle()
     from rifle_ext.training.setup import Request
 
-    request = Request(chosen.config, chosen.opts, chosen.synthetic, chosen.images or IMAGES)
+    images = chosen.images or IMAGES
+    request = Request(chosen.config, chosen.opts, chosen.synthetic, images, chosen.method)
     with contextlib.redirect_stdout(sys.stderr), contextlib.ExitStack() as stack:
         set_up = toolkits()[chosen.toolkit].load()
         with _naming(chosen.config, "the training cannot be set up"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from dataclasses import dataclass
-from typing import Dict, Iterable, Iterator, List, Sequence, Tuple, Union
+from typing import Collection, Dict, Iterable, Iterator, List, Sequence, Tuple, Union
 
 from paddle import Tensor, nn
 
@@ -38,6 +38,11 @@ class Selection:
     def values(self) -> int:
         """How many numbers a reset writes."""
         return sum(int(tensor.size) for tensor in self.tensors.values())
+
+    def without(self, names: Collection[str]) -> Selection:
+        """All but the tensors of these names."""
+        parameters = {n: t for n, t in self.parameters.items() if n not in names}
+        return Selection(parameters, {n: t for n, t in self.buffers.items() if n not in names})
 
     def layers(self, model: nn.Layer) -> Dict[str, nn.Layer]:
         """The layers that own the tensors, by structured name, in the model's order.

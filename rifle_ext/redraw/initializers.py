@@ -9,10 +9,19 @@ a convolution's weight of shape [m, n, height, width] ``n * height * width`` and
 
 from __future__ import annotations
 
-from typing import Any, Dict, Literal, Optional, Union
+from typing import Any, Dict, Literal, Mapping, Optional, Sequence, Union
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from typing_extensions import Annotated
+
+from rifle_ext.errors import did_you_mean
 
 
 class _Initializer(BaseModel):
@@ -170,3 +179,43 @@ BIAS_INITIALIZERS: Dict[str, Any] = {
     cls.__name__: cls for cls in (Constant, Normal, TruncatedNormal, Uniform)
 }
 """Those for biases, by name."""
+
+
+def wrong_initializer(
+    said: str, value: object, initializers: Mapping[str, Any], words: Sequence[str]
+) -> str:
+    """Why an initializer is refused: the name, or the first wrong argument of a known one.
+
+    Parameters
+    ----------
+    said
+        What the message begins with.
+    value
+        What the user wrote.
+    initializers
+        Those that may stand there, by name.
+    words
+        What else may.
+    """
+    if isinstance(value, dict) and "type" not in value:
+        return f"{said}: `type` is missing: name the initializer, as in {{type: Normal, std: 0.01}}"
+    name: object = value.get("type") if isinstance(value, dict) else value
+    if not isinstance(name, str) or name not in initializers:
+        hint = did_you_mean(name, [*initializers, *words]) if isinstance(name, str) else ""
+        return (
+            f"{said}: no such initializer{hint} (allowed: {', '.join(words)}, or one of "
+            f"{', '.join(initializers)}, alone or as {{type: name, argument: value}})"
+        )
+    known = initializers[name]
+    arguments = [field for field in known.model_fields if field != "type"]
+    try:
+        known.model_validate(_from_name(value))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        argument = str(first["loc"][0]) if first["loc"] else name
+        if first["type"] == "extra_forbidden":
+            hint = did_you_mean(argument, arguments)
+            has = ", ".join(arguments)
+            return f"{said}: {name} has no argument {argument}{hint} (it has {has})"
+        return f"{said}: {argument}: {first['msg']}"
+    raise AssertionError(f"{value!r} is a valid initializer")

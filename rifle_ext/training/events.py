@@ -1,17 +1,11 @@
 """The record of what happened: `rifle_events.jsonl` in the run's output folder.
 
-One JSON object a line. `event` is one of
+One JSON object a line. `event` says what kind it is; every method writes those of its own, and its
+README beside its code lists them. Common to all are
 
-- `plan`: the `block`, what will be reset and when, written when training starts;
+- `plan`: what the method will do and when, with its `block`, written when training starts;
 - `resume`: training goes on after `step` optimizer steps;
-- `skip`: a reset the block asks for that is not done, and `why`;
-- `reset`: `step` (optimizer steps done before it), `epoch`, `index` (from 1), `of`, `parameters`
-  (structured names), `values` (how many numbers), `digest` (SHA-256 over the new values as float32
-  in the order of the names), `duration_ms`;
-- `weights`: how far each stage of the model, output layers apart, has moved between `since` and
-  `step`: `change`, the norm of the difference over the norm before, by the stage's name;
-- `end`: the process has left the training loop; `resets` (the steps of those it did) and their
-  `duration_ms` in all.
+- `end`: the process has left the training loop.
 """
 
 from __future__ import annotations

@@ -1,15 +1,16 @@
 """The one interface between trainers and methods.
 
-An adapter (one for each toolkit) turns its trainer's loop into calls of `Hook`; a method is a
-`Hook`. An adapter knows no method: it asks the registry which hooks a config
-wants.
+An adapter (one for each toolkit) turns its trainer's loop into calls of a `Hook`; a method is made
+of such hooks. An adapter knows no method: it asks `Hooks.of` for all that a config wants.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, List, Optional
+from typing import Any, Callable, List, Mapping, Optional
 
 from paddle import nn
 from paddle.optimizer import Optimizer
@@ -17,6 +18,10 @@ from paddle.optimizer import Optimizer
 from rifle_ext.heads.outputs import Forward
 from rifle_ext.redraw.fresh import Rebuild
 from rifle_ext.redraw.reset import Shadow
+from rifle_ext.training.events import EventLog
+from rifle_ext.training.loading import Loaded
+from rifle_ext.training.plans import MethodPlan
+from rifle_ext.training.registry import Active, methods_for
 
 
 @dataclass
@@ -41,6 +46,9 @@ class TrainingRun:
         Runs the model once in training mode on a training sample and returns its outputs.
     gives_losses
         What it returns are losses.
+    loaded
+        Says which tensors of the model hold pretrained weights. To be asked when training begins;
+        on a resume it says the same as without.
     rebuild
         Builds the model again from its config, without pretrained weights.
     start_step
@@ -51,6 +59,12 @@ class TrainingRun:
         keeps no such record. Known from the first step on, usable until the last one.
     shadows
         The averages of the weights that the trainer keeps. Known from the first step on.
+    stops_early
+        What of the config may stop the training before `total_steps` where evaluations get worse,
+        as the user wrote it; None if nothing may.
+    methods
+        All hooks of this training by the key of their method's block, in the order in which they
+        are called: what a method needs to know of the others.
     """
 
     model: nn.Layer
@@ -64,13 +78,38 @@ class TrainingRun:
     forward: Forward
     rebuild: Rebuild
     gives_losses: bool = False
+    loaded: Callable[[], Loaded] = Loaded
     start_step: int = 0
     scalar: Optional[Callable[[str, float, int], Any]] = None
     shadows: List[Shadow] = field(default_factory=list)
+    stops_early: Optional[str] = None
+    methods: Active = field(default_factory=dict)
+
+    @functools.cached_property
+    def events(self) -> EventLog:
+        """The record of what happens, one for all methods; from the first step on, on rank 0."""
+        return EventLog(self.save_dir, resumed=self.start_step > 0)
 
 
 class Hook:
-    """What a method may do during training; override what is needed."""
+    """What a method may do during training; override what is needed.
+
+    Attributes
+    ----------
+    priority
+        Hooks with a smaller number are called first; at the end of a training they are called last.
+    excludes
+        Keys of methods that cannot be in one training with this one, and why.
+    """
+
+    priority: int = 50
+    excludes: Mapping[str, str] = {}
+
+    def plan(self, run: TrainingRun) -> Optional[MethodPlan]:
+        """What it would do to a training, for `rifle-ext plan` and `init`; changes nothing.
+
+        None if it has nothing to say.
+        """
 
     def on_train_begin(self, run: TrainingRun) -> None:
         """Before the trainer's loop starts and before it writes anything: the place to refuse."""
@@ -83,3 +122,42 @@ class Hook:
 
     def on_train_end(self, run: TrainingRun) -> None:
         """After the loop, however it ended."""
+
+
+class Hooks(Hook):
+    """All methods of one training as one hook, for the adapters.
+
+    Parameters
+    ----------
+    active
+        The methods, as `registry.methods_for` gives them.
+    """
+
+    def __init__(self, active: Active) -> None:
+        self.active = active
+        self._hooks = [hook for hooks in active.values() for hook in hooks]
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], source: str) -> Hooks:
+        """Those a config asks for; false if there is none. Raises what `methods_for` does."""
+        return cls(methods_for(config, source))
+
+    def __bool__(self) -> bool:
+        return bool(self._hooks)
+
+    def on_train_begin(self, run: TrainingRun) -> None:
+        """Tell the methods of each other, then begin each."""
+        run.methods = self.active
+        for hook in self._hooks:
+            hook.on_train_begin(run)
+
+    def on_step_begin(self, run: TrainingRun, step: int) -> None:
+        """Each in its order."""
+        for hook in self._hooks:
+            hook.on_step_begin(run, step)
+
+    def on_train_end(self, run: TrainingRun) -> None:
+        """Each, the other way round, whatever another one raises."""
+        with contextlib.ExitStack() as stack:
+            for hook in self._hooks:
+                stack.callback(hook.on_train_end, run)

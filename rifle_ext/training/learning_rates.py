@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import copy
 from itertools import accumulate
-from typing import Any, Callable, List, Tuple, Union
+from typing import Any, Callable, List, Sequence, Tuple, Union
 
 from paddle.optimizer.lr import LRScheduler, PiecewiseDecay, ReduceOnPlateau
 
@@ -28,25 +28,35 @@ def peak(rate: Rate, total_steps: int) -> Tuple[float, int]:
     return highest, rates.index(highest)
 
 
-def full_rate_steps_left(rate: Rate, total_steps: int) -> Callable[[int], float]:
-    """How much learning is left after a step: what as many steps at the peak rate would be.
+def foreseen(rate: Rate, total_steps: int) -> List[float]:
+    """The learning rate of each step of a training, as far as it can be known before it.
 
     Parameters
     ----------
     rate, total_steps
         As for `peak`. A scheduler that cannot be copied, or be told which step it is at, counts as
         a constant rate here: a training is not to fail for that.
+    """
+    try:
+        return _rates(rate, total_steps)
+    except Exception:  # whatever a scheduler of the user's own raises
+        return [float(getattr(rate, "base_lr", 1.0))] * total_steps
+
+
+def full_rate_steps_left(rates: Sequence[float]) -> Callable[[int], float]:
+    """How much learning is left after a step: what as many steps at the peak rate would be.
+
+    Parameters
+    ----------
+    rates
+        Of each step of a training.
 
     Returns
     -------
     function
-        Of the optimizer steps done, from 0 to `total_steps`: the sum of the rates of the remaining
+        Of the optimizer steps done, from 0 to their number: the sum of the rates of the remaining
         steps over the peak rate.
     """
-    try:
-        rates = _rates(rate, total_steps)
-    except Exception:  # whatever a scheduler of the user's own raises
-        rates = [1.0] * total_steps
     highest = max(rates, default=0.0)
     if highest <= 0:
         return lambda step: 0.0

@@ -1,38 +1,75 @@
-"""Which blocks of a config ask for which hooks.
+"""Which blocks of a config ask for which methods.
 
-Light to import: an adapter consults it for every config, and a method's own modules are imported
-once a config has its block.
+A method is an entry point of the group `rifle_ext.methods`: its name is the key of the block in a
+config, its value a function of (block, source) that gives hooks. Light to import: an adapter asks
+here for every config, and a method's own modules are imported once a config has its block.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping
+import contextlib
+import functools
+import importlib.metadata
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Mapping, Sequence, Union
 
-from rifle_ext.errors import show_errors_without_traceback
+from rifle_ext.entry_groups import entry_group
+from rifle_ext.errors import RifleError, show_errors_without_traceback
 
 if TYPE_CHECKING:
     from rifle_ext.training.hooks import Hook
 
+GROUP = "rifle_ext.methods"
 
-def _rifle(block: Any, source: str) -> List[Hook]:
-    from rifle_ext.methods.rifle.block import parse_block
-    from rifle_ext.methods.rifle.hook import RifleHook
+Factory = Callable[[Any, str], Sequence["Hook"]]
+"""Makes a method's hooks of what stands under its key and of the path of the config.
 
-    parsed = parse_block(block, source)
-    return [] if parsed is None else [RifleHook(parsed, source)]
+It raises `RifleError` with one message if the block is wrong, and gives nothing if the block
+switches the method off.
+"""
+
+Active = Mapping[str, Sequence["Hook"]]
+"""The hooks of a training by the key of their method, in the order in which methods are called."""
+
+_registered: Dict[str, Factory] = {}
 
 
-METHODS: Dict[str, Callable[[Any, str], List[Hook]]] = {"rifle": _rifle}
-"""For each key of a config that asks for a method: what makes its hooks of (block, source)."""
+def register(key: str, factory: Factory) -> None:
+    """Add a method in this process alone; it comes before an installed one of the same key."""
+    _registered[key] = factory
+
+
+@contextlib.contextmanager
+def registered(**factories: Factory) -> Iterator[None]:
+    """Methods by their keys, inside the block only."""
+    kept = dict(_registered)
+    _registered.update(factories)
+    try:
+        yield
+    finally:
+        _registered.clear()
+        _registered.update(kept)
+
+
+@functools.lru_cache(maxsize=None)
+def _installed() -> Dict[str, importlib.metadata.EntryPoint]:
+    return entry_group(GROUP)
+
+
+def methods() -> Dict[str, Union[Factory, importlib.metadata.EntryPoint]]:
+    """Every method there is, by its key: what makes its hooks, or the entry point of that."""
+    return {**_installed(), **_registered}
 
 
 def has_block(config: Mapping[str, Any]) -> bool:
     """Whether a toolkit's config, as a mapping, asks for any method."""
-    return any(key in config for key in METHODS)
+    return any(key in config for key in methods())
 
 
-def hooks_for(config: Mapping[str, Any], source: str) -> List[Hook]:
-    """The hooks a config asks for; empty without a block.
+def methods_for(config: Mapping[str, Any], source: str) -> Active:
+    """The methods a config asks for, with their hooks; empty without a block.
+
+    Methods are called in the order of their hooks' `priority`, those of one priority in the
+    alphabetical order of their keys.
 
     Parameters
     ----------
@@ -44,9 +81,43 @@ def hooks_for(config: Mapping[str, Any], source: str) -> List[Hook]:
     Raises
     ------
     RifleError
-        If a block is wrong.
+        If a block is wrong, a method cannot be loaded, or two methods exclude one another.
     """
-    wanted = [key for key in METHODS if key in config]
-    if wanted:
-        show_errors_without_traceback()
-    return [hook for key in wanted for hook in METHODS[key](config[key], source)]
+    wanted = sorted(key for key in methods() if key in config)
+    if not wanted:
+        return {}
+    show_errors_without_traceback()
+    made = {key: list(factory(key, source)(config[key], source)) for key in wanted}
+    active = {key: hooks for key, hooks in made.items() if hooks}
+    _refuse_contradictions(active, source)
+    return dict(sorted(active.items(), key=lambda item: min(hook.priority for hook in item[1])))
+
+
+def factory(key: str, source: str) -> Factory:
+    """What makes a method's hooks.
+
+    Raises
+    ------
+    RifleError
+        If the package that has it cannot be imported.
+    """
+    found = methods()[key]
+    if not isinstance(found, importlib.metadata.EntryPoint):
+        return found
+    try:
+        return found.load()
+    except Exception as error:
+        raise RifleError(
+            f"{source}: {key}: the method cannot be loaded: {found.value} fails with "
+            f"{type(error).__name__}: {error}; mend or remove the package that brings it, or take "
+            "the block out"
+        ) from error
+
+
+def _refuse_contradictions(active: Active, source: str) -> None:
+    for key, hooks in active.items():
+        for other, why in ((o, w) for hook in hooks for o, w in hook.excludes.items()):
+            if other in active:
+                raise RifleError(
+                    f"{source}: the blocks {key} and {other} exclude one another: {why}; keep one"
+                )

@@ -23,12 +23,15 @@ class Request:
         Use made-up samples in place of the data set.
     images
         Size of the made-up data set.
+    method
+        The method that the training is looked at for where the config has no block.
     """
 
     config: str
     options: Sequence[str] = ()
     synthetic: bool = False
     images: int = 1000
+    method: str = ""
 
 
 Setup = Callable[[Request], ContextManager[Tuple[Mapping[str, Any], TrainingRun]]]

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -12,29 +13,19 @@ from conftest import ROOT
 from processes import path_with
 
 from rifle_ext import cli
-from rifle_ext.commands.init import PROPOSED, block_text
+from rifle_ext.commands.init import block_text
+from rifle_ext.commands.training_options import Looked
 from rifle_ext.methods.rifle.block import RifleConfig, parse_block
+from rifle_ext.training.plans import MethodPlan
 
 pytestmark = pytest.mark.timeout(180)
 
-RECORD = {
-    "total_steps": 100,
-    "steps_per_epoch": 40,
-    "resets": [{"index": 1, "step": 50, "epoch": 2, "why": "period 1 is over"}],
-    "skipped": [],
-    "layers": [
-        {
-            "name": "head.out",
-            "type": "Conv2D",
-            "parameters": [
-                {"name": "head.out.weight", "shape": [6, 8, 1, 1], "mean": 0.0, "std": 0.1},
-                {"name": "head.out.bias", "shape": [6], "constant": 0.0},
-            ],
-        }
-    ],
-    "values": 54,
-    "warnings": [],
+HINTS = {
+    "layers": ["'auto' resets here:", "  head.out (Conv2D)"],
+    "max_re_num": ["null, the default: here a reset after iteration 50 (epoch 2)."],
 }
+PLAN = MethodPlan(record={}, hints=HINTS)
+LOOKED = Looked("seg", "Model", 100, 40, [], {"rifle": PLAN})
 
 
 def proposed(capsys, toolkit, path, *more):
@@ -142,27 +133,25 @@ def test_standard_output_holds_the_block_alone(toolkit, det, tmp_path):
 
 
 def test_every_key_is_there_and_uncommented_means_its_default():
-    text = block_text(RECORD, "my.yml", has_block=False)
-    assert parse_block(yaml.safe_load(text)["rifle"]) == PROPOSED
+    text = block_text("rifle", RifleConfig, LOOKED, "my.yml")
+    assert parse_block(yaml.safe_load(text)["rifle"]) == RifleConfig()
     keys = "|".join(RifleConfig.model_fields)
-    plain = re.sub(rf"^  # ({keys}): (\S+)$", r"  \1: \2", text, flags=re.M)
+    plain = re.sub(rf"^  # ({keys}): (\S+|{{.+}})$", r"  \1: \2", text, flags=re.M)
     block = yaml.safe_load(plain)["rifle"]
     assert set(block) == set(RifleConfig.model_fields)
-    assert parse_block(block) == PROPOSED
+    assert parse_block(block) == RifleConfig()
     assert max(map(len, text.splitlines())) <= 100
 
 
-def test_a_training_too_short_for_a_reset():
-    said = "nothing will be reset in this training"
-    record = {**RECORD, "total_steps": 1, "resets": [], "warnings": [said]}
-    text = block_text(record, "my.yml", has_block=False)
-    assert f"# Warning: {said}.\n" in text
+def test_a_training_too_short_for_a_reset(seg, capsys):
+    text = proposed(capsys, "seg", seg.config(iters=1), "--synthetic")
+    assert "# Warning: nothing will be reset in this training.\n" in text
     assert resets(text, "null") == resets(text, 3) == []
     assert "a reset never." in text
 
 
-def test_a_model_that_is_an_output_layer_itself_and_a_name_that_breaks_lines():
-    record = {**RECORD, "layers": [{**RECORD["layers"][0], "name": ""}]}
-    text = block_text(record, "my\nrifle: 5\n.yml", has_block=True)
-    assert "  #   (the model itself) (Conv2D)\n" in text
+def test_hints_and_a_name_that_breaks_lines():
+    looked = replace(LOOKED, blocks=["rifle"])
+    text = block_text("rifle", RifleConfig, looked, "my\nrifle: 5\n.yml")
+    assert "  #   head.out (Conv2D)\n" in text
     assert yaml.safe_load(text) == {"rifle": None}

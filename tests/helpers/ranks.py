@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from rifle_ext.runtime.compat import before_paddle
-from rifle_ext.training import registry as methods
+from rifle_ext.training.registry import register
 
 before_paddle()
 
@@ -21,6 +21,7 @@ def main(toolkit, folder, *flags):
     from rifle_ext.training.hooks import Hook
 
     class Record(Hook):
+        priority = 100
         seen = {}
 
         def on_step_begin(self, run, step):
@@ -34,7 +35,7 @@ def main(toolkit, folder, *flags):
         from rifle_ext.redraw import fresh
 
         fresh.draw_seed = lambda seed, index: 12345
-    methods.METHODS["rank_record"] = lambda block, source: [Record()]
+    register("rank_record", lambda block, source: [Record()])
     if toolkit == "seg":
         from seg_hooks.train import main as train
     else:

@@ -17,8 +17,8 @@ from paddleseg.cvlibs import Config, SegBuilder, manager
 from paddleseg.utils import utils
 
 import seg_hooks
-from rifle_ext.training import registry as methods
 from rifle_ext.training.hooks import Hook
+from rifle_ext.training.registry import registered
 from seg_hooks import compat
 
 seg_hooks.attach()
@@ -178,19 +178,10 @@ class SegRuns:
 @contextmanager
 def watching(before, after):
     """Two more methods, around RIFLE in their order."""
-    rifle = methods.METHODS["rifle"]
-    kept = dict(methods.METHODS)
-    methods.METHODS.clear()
-    methods.METHODS.update(
-        before=lambda block, source: [before],
-        rifle=rifle,
-        after=lambda block, source: [after],
-    )
-    try:
+    before.priority, after.priority = 0, 100
+    hooks = {"before": before, "after": after}
+    with registered(**{key: lambda block, source, k=key: [hooks[k]] for key in hooks}):
         yield
-    finally:
-        methods.METHODS.clear()
-        methods.METHODS.update(kept)
 
 
 @contextmanager

@@ -12,7 +12,6 @@ from rifle_ext.errors import RifleError
 from rifle_ext.methods.rifle.block import parse_block
 from rifle_ext.methods.rifle.schedule import (
     AMPLE,
-    ENOUGH,
     MOST,
     cosine,
     make_schedule,
@@ -37,7 +36,7 @@ def falling(total):
 
 def test_default_of_a_long_training_is_the_papers():
     assert steps(40_000) == [10_000, 20_000, 30_000]
-    assert measured_steps(40_000, falling(40_000)) == [10_000, 20_000, 30_000]
+    assert measured_steps(40_000, falling(40_000), 100) == [10_000, 20_000, 30_000]
 
 
 def test_more_than_one_reset_takes_ample_periods():
@@ -49,18 +48,24 @@ def test_more_than_one_reset_takes_ample_periods():
 
 def test_by_default_resets_come_early_enough():
     # 6000 steps at a falling rate are worth 3000; the last third of them would be worth 333.
-    assert measured_steps(6000, falling(6000)) == [2000, 4000]
+    assert measured_steps(6000, falling(6000), 100) == [2000, 4000]
     # Where it falls faster, equal thirds of what they are worth.
-    total = 9000
-    done = measured_steps(total, lambda step: (total - step) ** 3 / (3 * total**2))
-    assert done == [1137, 2759]
-    assert done == [int(total * (1 - (share / 3) ** (1 / 3))) for share in (2, 1)]
+    total = 15_000
+    done = measured_steps(total, lambda step: (total - step) ** 5 / (5 * total**4), 100)
+    assert done == [int(total * (1 - (share / 3) ** (1 / 5))) for share in (2, 1)]
+
+
+def test_a_head_that_needs_more_gets_fewer_and_earlier_resets():
+    assert len(measured_steps(4000, lambda step: 4000 - step, 100)) == 3
+    assert len(measured_steps(4000, lambda step: 4000 - step, 300)) == 1
+    assert measured_steps(600, falling(600), 60) == [300]
+    assert measured_steps(600, falling(600), 100) == [175]
 
 
 def test_a_short_training_gets_one_reset_with_half_of_its_learning_left():
     assert steps(300) == [150]
-    assert measured_steps(600, falling(600)) == [175]
-    assert measured_steps(300, falling(300)) == [87]
+    assert measured_steps(600, falling(600), 200) == [175]
+    assert measured_steps(300, falling(300), 200) == [87]
     assert falling(300)(87) >= falling(300)(0) / 2 > falling(300)(88)
     assert steps(2) == [1]
 
@@ -85,7 +90,7 @@ def test_properties_of_the_default(total, power):
         ends = [*done[1:], total]
         periods = [left(start) - left(end) for start, end in zip(done, ends)]
         step = left(0) - left(1)  # places are whole steps
-        assert min(periods) >= min(ENOUGH, left(0) / 2) - step
+        assert min(periods) >= min(100, left(0) / 2) - step
         assert len(done) == 1 or left(0) / (len(done) + 1) >= AMPLE
 
 

@@ -373,5 +373,5 @@ def test_training_a_model_that_was_not_built_from_the_config_says_so(seg, said):
         iters=1,
         batch_size=4,
     )
-    assert "[RIFLE] not active in this training" in said()
+    assert "[rifle-ext] not active in this training" in said()
     assert not (seg.out / "rifle_events.jsonl").exists()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from processes import path_with
 
 import rifle_ext
 
@@ -191,7 +192,7 @@ def test_a_read_only_installation(python, seg):
         "import rifle_ext, seg_runs; from seg_hooks.train import main; print(rifle_ext.__file__); "
         f"main(['--config', {str(path)!r}, '--save_dir', {str(seg.out)!r}, '--device', 'cpu'])"
     )
-    done = python("-B", "-c", code, PYTHONPATH=str(ROOT / "tests"))
+    done = python("-B", "-c", code, PYTHONPATH=path_with(ROOT / "tests", ROOT / "tests/helpers"))
     assert str(python.site) in done.stdout, done.stderr[-2000:]
     assert [event["step"] for event in seg.events("reset")] == [4, 8]
     assert [(f, f.stat().st_mtime_ns) for f in sorted(python.site.rglob("*"))] == before

@@ -40,13 +40,16 @@ def test_the_test_would_see_it(seg, reads, monkeypatch):
         def __init__(self, *args):
             pass
 
-        def set(self, step, fraction):
-            np.asarray(paddle.ones([1]))
-
-        def restore(self):
+        def check(self):
             pass
 
-    monkeypatch.setattr(rifle_hook, "HeadLearningRate", Reading)
+        def set(self, step):
+            np.asarray(paddle.ones([1]))
+
+        def end(self):
+            pass
+
+    monkeypatch.setattr(rifle_hook, "Recovering", Reading)
     with pytest.raises(AssertionError, match="a value was read"):
         seg.train(seg.config(rifle={"re_init_iter": 4, "head_lr": "cyclic"}))
 

@@ -1,7 +1,7 @@
 """`head_lr: cyclic` over every learning rate schedule that the toolkits' configs can name.
 
 Paddle's LambdaDecay and MultiplicativeDecay take a Python function and ReduceOnPlateau a metric, so
-no config can ask for them; see test_head_lr.py.
+no config can ask for them; see test_parameter_rates.py.
 """
 
 import math

@@ -11,7 +11,6 @@ from conftest import ROOT
 
 from rifle_ext import cli
 from rifle_ext.methods.rifle.block import BLOCK_KEY, RifleConfig, parse_block
-from rifle_ext.training.registry import METHODS
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -123,39 +122,9 @@ def test_options_of_documented_commands_exist(capsys):
             cli.parser().parse_args(arguments)
 
 
-def test_the_hook_that_the_documentation_writes(seg, monkeypatch):
-    (text,) = blocks(ROOT / "docs/hooks.md", "python")
-    (block,) = (yaml.safe_load(text) for text in blocks(ROOT / "docs/hooks.md", "yaml"))
-    kept = dict(METHODS)
-    names = {}
-    try:
-        exec(compile(text, "hooks.md", "exec"), names)
-        hook = METHODS["freeze_backbone"]({"iterations": 5}, "x")[0]
-        assert block == {"freeze_backbone": {"iterations": 200}}
-    finally:
-        METHODS.clear()
-        METHODS.update(kept)
-    from rifle_ext.methods.rifle.hook import RifleHook
-
-    frozen = {}
-
-    class Both(RifleHook):
-        """RIFLE and the documented hook, one after the other."""
-
-        def on_train_begin(self, run):
-            super().on_train_begin(run)
-            hook.on_train_begin(run)
-
-        def on_step_begin(self, run, step):
-            super().on_step_begin(run, step)
-            hook.on_step_begin(run, step)
-            frozen[step] = dict(run.model.named_parameters())["backbone.0.weight"].numpy()
-
-        def on_train_end(self, run):
-            super().on_train_end(run)
-            hook.on_train_end(run)
-
-    monkeypatch.setattr("rifle_ext.methods.rifle.hook.RifleHook", Both)
-    model, _, _ = seg.train(seg.config(rifle={"max_re_num": 1}))
-    assert (frozen[0] == frozen[5]).all() and (frozen[5] != frozen[11]).any()
-    assert all(not p.stop_gradient for p in model.backbone[0].parameters())
+def test_the_method_that_the_documentation_shows_is_the_example():
+    folder = ROOT / "examples/freeze_backbone"
+    (hook,) = blocks(ROOT / "docs/hooks.md", "python")
+    (project,) = blocks(ROOT / "docs/hooks.md", "toml")
+    assert hook.strip() in (folder / "freeze_backbone.py").read_text()
+    assert project.strip() == (folder / "pyproject.toml").read_text().strip()

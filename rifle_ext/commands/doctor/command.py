@@ -18,6 +18,8 @@ from rifle_ext.commands.doctor import answers as with_paddle
 from rifle_ext.commands.doctor import checks, startup
 from rifle_ext.commands.doctor.checks import OK, PROBLEM, Finding, Package, Toolkit
 from rifle_ext.commands.doctor.probe import Answer, probe, unknown
+from rifle_ext.entry_groups import entry_group
+from rifle_ext.training.registry import GROUP as METHODS
 
 PADDLES = ("paddlepaddle", "paddlepaddle-gpu")
 OPENCVS = tuple(f"opencv-{kind}" for kind in (
@@ -75,6 +77,7 @@ def examine(limit: float = LIMIT) -> List[Finding]:
         guarded(startup.check_package, __version__, folder("rifle_ext"), version("rifle-ext")),
         guarded(startup.check_startup, is_active(), startup_files(), os.environ, switches()),
         guarded(startup.check_adapters, autoload._adapters()),
+        guarded(startup.check_methods, entry_group(METHODS)),
         guarded(checks.check_pydantic, version("pydantic")),
         guarded(checks.check_paddle, paddles, folder("paddle")),
         *(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Collection, Mapping, Optional, Sequence
+from typing import Any, Collection, Mapping, Optional, Sequence
 
 from rifle_ext.commands.doctor.checks import NOTE, OK, PROBLEM, Finding
 
@@ -78,3 +78,24 @@ def check_adapters(names: Collection[str]) -> Finding:
     return Finding(
         "adapters", PROBLEM, f"the installation names none for {', '.join(missing)}", REINSTALL
     )
+
+
+def check_methods(entries: Mapping[str, Any]) -> Finding:
+    """Whether each installed method can be loaded: entry points by the keys of their blocks."""
+    failed = {}
+    for key, entry in sorted(entries.items()):
+        try:
+            entry.load()
+        except Exception as error:
+            failed[key] = f"{key} ({type(error).__name__}: {error})"
+    sound = ", ".join(key for key in sorted(entries) if key not in failed) or "none"
+    if failed:
+        return Finding(
+            "methods",
+            PROBLEM,
+            f"{sound} can be loaded; {', '.join(failed.values())} cannot",
+            "mend or uninstall the packages that bring them; only configs with their blocks stop",
+        )
+    if "rifle" not in entries:
+        return Finding("methods", PROBLEM, f"the installation names {sound}, no rifle", REINSTALL)
+    return Finding("methods", OK, sound)

@@ -11,12 +11,14 @@ from typing import Optional
 
 from rifle_ext.errors import RifleError
 from rifle_ext.methods.rifle.block import RifleConfig
+from rifle_ext.methods.rifle.journal import ResetJournal
+from rifle_ext.methods.rifle.outlook import outlook
 from rifle_ext.methods.rifle.plan import Plan
-from rifle_ext.methods.rifle.schedule import Reset, cosine
+from rifle_ext.methods.rifle.recovering import Recovering
+from rifle_ext.methods.rifle.schedule import Reset
 from rifle_ext.redraw.reset import check_optimizer, digest, reinitialize
-from rifle_ext.training.head_lr import HeadLearningRate
 from rifle_ext.training.hooks import Hook, TrainingRun
-from rifle_ext.training.journal import Journal
+from rifle_ext.training.plans import MethodPlan
 from rifle_ext.training.ranks import check_same, refuse_parts
 from rifle_ext.training.weight_change import WeightChange
 
@@ -41,6 +43,16 @@ class RifleHook(Hook):
         self.block = block
         self.source = source
 
+    def plan(self, run: TrainingRun) -> MethodPlan:
+        """What it would do to a training.
+
+        Raises
+        ------
+        RifleError
+            If the plan cannot be made for this model and training.
+        """
+        return outlook(Plan(self.block, run))
+
     def on_train_begin(self, run: TrainingRun) -> None:
         """Find the output layers, make the plan and say it.
 
@@ -51,20 +63,16 @@ class RifleHook(Hook):
         """
         try:
             check_optimizer(run.optimizer)
-            self.plan = Plan(self.block, run)
+            self._plan = Plan(self.block, run)
         except RifleError as error:
             raise RifleError(f"{self.source}: {error}") from error
-        self.schedule, self.selection = self.plan.schedule, self.plan.selection
+        self.schedule, self.selection = self._plan.schedule, self._plan.selection
         self._due = {reset.step: reset for reset in self.schedule.resets}
-        self._head_lr = (
-            HeadLearningRate(self.selection.parameters.values(), run.optimizer, run.total_steps)
-            if self.block.head_lr == "cyclic"
-            else None
-        )
+        self._recovering = Recovering(self._plan, run)
         self._change: Optional[WeightChange] = None
         self._look_every = max(1, run.total_steps // LOOKS)
         self._started, self._looking, self._step = False, False, 0
-        self._journal = Journal(run, self.block, self.plan)
+        self._journal = ResetJournal(run, self.block, self._plan)
         self._journal.tell_plan()
 
     def on_step_begin(self, run: TrainingRun, step: int) -> None:
@@ -78,17 +86,15 @@ class RifleHook(Hook):
             self._tell_change(self._change, step, restart=due is not None)
         if due is not None:
             self._reset(run, due)
-        if self._head_lr is not None:
-            self._head_lr.set(step, cosine(step, *self.schedule.period(step)))
+        self._recovering.set(step)
         if look:
             head = next(iter(self.selection.parameters.values()))
             rate = run.optimizer.get_lr() * head.optimize_attr["learning_rate"]
             self._journal.scalar("head_lr", rate, step)
 
     def on_train_end(self, run: TrainingRun) -> None:
-        """Give the output layers' learning rate back to the training's schedule."""
-        if self._head_lr is not None:
-            self._head_lr.restore()
+        """Give every learning rate back to the training's schedule."""
+        self._recovering.end()
         done = self._step + 1
         if self._change is not None and done == run.total_steps:
             run.scalar = None  # the toolkit has closed its record
@@ -99,6 +105,10 @@ class RifleHook(Hook):
         """At the first step of this process: where it starts from is known only now."""
         self._started = True
         refuse_parts()
+        try:
+            self._recovering.check()
+        except RifleError as error:
+            raise RifleError(f"{self.source}: {error}") from error
         self._journal.begin()
         self._looking = run.scalar is not None or bool(self.block.track)
         tracked = run.scalar is not None if self.block.track is None else self.block.track
@@ -121,7 +131,7 @@ class RifleHook(Hook):
 
     def _reset(self, run: TrainingRun, due: Reset) -> None:
         begin = time.perf_counter()
-        values = self.plan.draw(due.index)
+        values = self._plan.draw(due.index)
         reinitialize(
             self.selection.tensors,
             values,

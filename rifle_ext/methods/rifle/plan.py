@@ -1,19 +1,22 @@
-"""What RIFLE will do to a training: which layers, drawn how, when."""
+"""What RIFLE will do to a training: which layers, drawn how, when, and how they come back."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Dict, List, Optional
 
 from paddle import Tensor
+from paddle.optimizer import SGD, Momentum, Optimizer
 
 from rifle_ext.errors import RifleError
 from rifle_ext.heads.selection import Selection, select
 from rifle_ext.methods.rifle.block import RifleConfig
-from rifle_ext.methods.rifle.schedule import ENOUGH, Schedule, make_schedule
-from rifle_ext.redraw import fresh
+from rifle_ext.methods.rifle.drawing import Drawing
+from rifle_ext.methods.rifle.recovery import Pace, Recovery, recoveries
+from rifle_ext.methods.rifle.schedule import Schedule, make_schedule
 from rifle_ext.training.hooks import TrainingRun
-from rifle_ext.training.learning_rates import full_rate_steps_left
+from rifle_ext.training.learning_rates import foreseen, full_rate_steps_left
+from rifle_ext.training.loading import Loaded
 
 
 class Plan:
@@ -26,6 +29,19 @@ class Plan:
     run
         The training.
 
+    Attributes
+    ----------
+    selection
+        What a reset writes.
+    loaded
+        Names of the chosen tensors that hold pretrained weights.
+    layers
+        The layers that own what a reset writes, by structured name.
+    schedule
+        When the resets are.
+    recoveries
+        The way back from each.
+
     Raises
     ------
     RifleError
@@ -34,75 +50,80 @@ class Plan:
 
     def __init__(self, block: RifleConfig, run: TrainingRun) -> None:
         self.block = block
-        self._run = run
         if block.weight_initializer == "original" and run.start_step > 0:
             raise RifleError(
                 "rifle.weight_initializer: original cannot go on after a resume here: the trainer "
                 "has loaded the checkpoint over the values the training started with"
             )
-        self._left = full_rate_steps_left(run.optimizer._learning_rate, run.total_steps)
-        self.schedule: Schedule = make_schedule(
-            block, run.total_steps, run.steps_per_epoch, self._left
-        )
-        self.selection: Selection = select(run.model, block.layers, run.forward, run.gives_losses)
-        self._original: Dict[str, Tensor] = {}
-        if block.weight_initializer == "original":
-            self._original = {n: t.clone().detach() for n, t in self.selection.tensors.items()}
+        layers = "auto" if block.layers == "outputs" else block.layers
+        chosen = select(run.model, layers, run.forward, run.gives_losses)
+        pretrained = Loaded() if block.of_loaded == "redraw" else run.loaded()
+        loaded = {name: t for name, t in pretrained.values.items() if name in chosen.tensors}
+        self._unread = {p for name, p in pretrained.unread.items() if name in chosen.tensors}
+        self.loaded = list(loaded)
+        redrawn = chosen if block.of_loaded == "redraw" else chosen.without(loaded)
+        self.selection: Selection = chosen.without(loaded if block.of_loaded == "keep" else ())
         self.layers = self.selection.layers(run.model)
-        self._ahead: Dict[int, Dict[str, Tensor]] = {}
-        self._initializers: Optional[Dict[str, Any]] = None
-        first = self.draw(1)
-        self.drawn = [_describe(name, value) for name, value in first.items()]
-        if self.schedule.resets:
-            # One build was needed to know that the model can be redrawn: the first reset uses it.
-            self._ahead[1] = first
+        restored = loaded if block.of_loaded == "restore" else {}
+        self._drawing = Drawing(block, run, redrawn, restored)
+        rates = foreseen(run.optimizer._learning_rate, run.total_steps)
+        pace = Pace(_distance(self._drawing.sizes, redrawn), _momentum(run.optimizer))
+        self.schedule: Schedule = make_schedule(
+            block,
+            run.total_steps,
+            run.steps_per_epoch,
+            full_rate_steps_left(rates),
+            pace.need(max(rates), block.head_lr.scale),
+        )
+        if not self.selection.tensors:
+            self.schedule = self.schedule.with_nothing("every output layer was loaded")
+        self.recoveries: List[Recovery] = recoveries(block, self.schedule, rates, pace)
 
     def draw(self, index: int) -> Dict[str, Tensor]:
         """The fresh values of reset `index` (from 1), by structured name, on the CPU."""
-        if index in self._ahead:
-            return self._ahead.pop(index)
-        seed, tensors = self.block.seed, self.selection.tensors
-        named = self.block.initializers().of(self.selection.parameters)
-        if self.block.weight_initializer == "original":
-            return {**self._original, **fresh.from_initializers(named, tensors, seed, index)}
-        if index > 1 and self._initializers is not None:
-            return fresh.from_initializers({**self._initializers, **named}, tensors, seed, index)
-        values, initializers = fresh.from_rebuild(self._run.rebuild, tensors, seed, index)
-        self._initializers = initializers
-        return {**values, **fresh.from_initializers(named, tensors, seed, index)}
+        return self._drawing.draw(index)
 
     def warnings(self) -> List[str]:
         """What a user should think about, a sentence each."""
         found = []
-        if not self.schedule.resets:
+        if not self.selection.tensors:
+            found.append(
+                "every output layer was loaded from pretrained weights, so none is new and nothing "
+                "will be reset; rifle.layers: outputs resets them all the same"
+            )
+        if self._unread and self.block.of_loaded != "redraw":
+            found.append(
+                f"{', '.join(sorted(self._unread))} is not on this machine, so it is not known "
+                "whether it holds output layers; those would not be reset (rifle.layers: auto)"
+            )
+        if self.selection.tensors and not self.schedule.resets:
             found.append("nothing will be reset in this training")
-        found += self._hasty()
-        return found
+        return found + self._hasty()
 
     def _hasty(self) -> List[str]:
         """What to say if a fresh head has too little learning before it is reset or the end."""
-        steps = [reset.step for reset in self.schedule.resets]
-        ends = [*steps[1:], self.schedule.total_steps]
-        if self.block.head_lr == "cyclic":  # the mean of a cosine, in each period
-            after = [(end - step) / 2 for step, end in zip(steps, ends)]
-        else:
-            after = [self._left(step) - self._left(end) for step, end in zip(steps, ends)]
-        # Resets are at whole steps: the defaults can miss what they aim at by one.
-        short = [(step, time) for step, time in zip(steps, after) if time < ENOUGH - 1]
+        short = [way for way in self.recoveries if not way.enough]
         if not short or self.block.weight_initializer == "original":
             return []
-        step, least = min(short, key=lambda item: item[1])
-        which = f"{len(short)} of {len(steps)} resets leave" if steps[1:] else "the reset leaves"
+        worst = min(short, key=lambda way: (way.expected is not None, way.end - way.start))
+        several = len(self.recoveries) > 1
+        which = f"{len(short)} of {len(self.recoveries)} resets leave" if several else ""
+        subject = f"{which or 'the reset leaves'} too little time"
+        follow = worst.end - worst.start
+        back = (
+            f"is expected back after {worst.expected} of the {follow} iterations that follow"
+            if worst.expected is not None
+            else f"is not expected back within the {follow} iterations that follow"
+        )
         return [
-            f"{which} too little time: after iteration {step} comes what {least:.0f} iterations "
-            f"at the peak learning rate would be, and a fresh head may need {ENOUGH}; train "
-            "longer, reset earlier or less often"
+            f"{subject}: after iteration {worst.start} a fresh head {back}; train longer, reset "
+            "earlier or less often"
         ]
 
     def record(self) -> Dict[str, Any]:
-        """The plan as JSON-ready data; docs/block.md lists the keys."""
+        """The plan as JSON-ready data; the README beside this module lists the keys."""
         owned: Dict[str, List[Dict[str, Any]]] = {name: [] for name in self.layers}
-        for drawn in self.drawn:
+        for drawn in self._drawing.described:
             owned[drawn.name.rpartition(".")[0]].append(drawn.record())
         return {
             "total_steps": self.schedule.total_steps,
@@ -114,47 +135,28 @@ class Plan:
                 for name, layer in self.layers.items()
             ],
             "values": self.selection.values,
+            "loaded": {"parameters": self.loaded, "are": self.block.of_loaded},
+            "recovery": [
+                {
+                    "step": way.start,
+                    "scale": round(way.scale, 2),
+                    "iterations": way.iterations,
+                    "expected": way.expected,
+                }
+                for way in self.recoveries
+            ],
             "warnings": self.warnings(),
         }
 
 
-def nothing_planned(run: TrainingRun, why: str) -> Dict[str, Any]:
-    """The record of a training without resets, in the form of `Plan.record`."""
-    lengths = {"total_steps": run.total_steps, "steps_per_epoch": run.steps_per_epoch}
-    nothing: Dict[str, Any] = {"resets": [], "skipped": [], "layers": [], "values": 0}
-    return {**lengths, **nothing, "warnings": [why]}
+def _distance(sizes: Dict[str, float], redrawn: Selection) -> float:
+    """How far the head has to go: the largest size over its own factor of the learning rate."""
+    factors = {n: p.optimize_attr["learning_rate"] for n, p in redrawn.parameters.items()}
+    return max((sizes[n] / f for n, f in factors.items() if f > 0), default=0.0)
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """How the first reset draws one tensor.
-
-    Attributes
-    ----------
-    name, shape
-        Of the tensor.
-    constant
-        The one value it is filled with; None if it is not constant.
-    mean, std
-        Of the values drawn, otherwise.
-    """
-
-    name: str
-    shape: List[int]
-    constant: Any
-    mean: float
-    std: float
-
-    def record(self) -> Dict[str, Any]:
-        """As JSON-ready data."""
-        about = {"name": self.name, "shape": self.shape}
-        if self.constant is not None:
-            return {**about, "constant": self.constant}
-        return {**about, "mean": self.mean, "std": self.std}
-
-
-def _describe(name: str, value: Tensor) -> Drawn:
-    values = value.astype("float32").numpy()
-    first = float(values.reshape(-1)[0]) if values.size else 0.0
-    constant = first if (values == first).all() else None
-    return Drawn(name, list(value.shape), constant, float(values.mean()), float(values.std()))
+def _momentum(optimizer: Optional[Optimizer]) -> Optional[float]:
+    """That of an optimizer whose steps follow the gradient; None for an adaptive one."""
+    if isinstance(optimizer, Momentum):
+        return float(optimizer._momentum)
+    return 0.0 if isinstance(optimizer, SGD) else None

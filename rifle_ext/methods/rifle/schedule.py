@@ -8,7 +8,7 @@ forward pass of step `k + 1`.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Callable, List, Optional, Tuple
 
 from rifle_ext.errors import RifleError
@@ -58,6 +58,11 @@ class Schedule:
     resets: Tuple[Reset, ...]
     skipped: Tuple[Reset, ...]
 
+    def with_nothing(self, why: str) -> Schedule:
+        """The same training with every reset skipped, for a reason."""
+        skipped = sorted((*self.resets, *self.skipped), key=lambda reset: reset.index)
+        return replace(self, resets=(), skipped=tuple(replace(s, why=why) for s in skipped))
+
     def period(self, step: int) -> Tuple[int, int]:
         """First step and end (exclusive) of the period that step number `step` (from 0) is in."""
         starts = [0] + [reset.step for reset in self.resets]
@@ -65,19 +70,9 @@ class Schedule:
         return start, min([s for s in starts if s > step] + [self.total_steps])
 
 
-ENOUGH = 200
-"""Steps at the peak learning rate in which a fresh head is learned again, by rule of thumb.
-
-In the small trainings of docs/benefit.md, most resets that left less cost accuracy, and the more
-the less they left. Large models and other optimizers may need more.
-"""
-
 AMPLE = 1000
-"""Steps at the peak learning rate that each period must have for more than one reset.
-
-Periods of up to 300 were measured (docs/benefit.md), and there a second and a third reset cost more
-than the first. So they are left to trainings far longer than those.
-"""
+"""Steps at the peak learning rate that each period must have for more than one reset, if what a
+head needs is no more than a fifth of that (docs/benefit.md)."""
 
 MOST = 3
 """Resets at most, if the block names no number: the paper's."""
@@ -88,6 +83,7 @@ def make_schedule(
     total_steps: int,
     steps_per_epoch: int,
     left: Optional[Callable[[int], float]] = None,
+    need: float = 100.0,
 ) -> Schedule:
     """Work out which resets a training of this length gets.
 
@@ -106,6 +102,8 @@ def make_schedule(
     left
         How much learning is left after a step, in steps at the peak learning rate, as from
         `learning_rates.full_rate_steps_left`; by default that of a constant rate.
+    need
+        How much of that a reset should leave (`recovery.Pace.need`).
 
     Raises
     ------
@@ -127,27 +125,29 @@ def make_schedule(
         periods = min(count + 1, total_steps)  # of at least one step each
         steps = [i * total_steps // periods for i in range(1, count + 1)]
     else:
-        steps, least = measured_steps(total_steps, left or (lambda step: total_steps - step)), 0
+        learning = left or (lambda step: total_steps - step)
+        steps, least = measured_steps(total_steps, learning, need), 0
     least = least if block.keep_last is None else block.keep_last
     return _sort_out(steps, total_steps, steps_per_epoch, keep=least * unit)
 
 
-def measured_steps(total_steps: int, left: Callable[[int], float]) -> List[int]:
+def measured_steps(total_steps: int, left: Callable[[int], float], need: float) -> List[int]:
     """When to reset if the block leaves it open.
 
-    Once, or up to `MOST` times if each period can have `AMPLE` steps at the peak rate. The periods
-    are of equal length, as in the paper, if each that follows a reset has `ENOUGH`; otherwise they
-    are equal shares of the learning, so that resets come earlier where the learning rate falls.
+    Once, or up to `MOST` times if each period can have `AMPLE` steps at the peak rate, and five
+    times what a head needs. The periods are of equal length, as in the paper, if each that follows
+    a reset has what a head needs; otherwise they are equal shares of the learning, so that resets
+    come earlier where the learning rate falls.
 
     Parameters
     ----------
-    total_steps, left
+    total_steps, left, need
         As for `make_schedule`.
     """
     whole = left(0)
-    number = min(max(1, int(whole / AMPLE) - 1), MOST)
+    number = min(max(1, int(whole / max(AMPLE, 5 * need)) - 1), MOST)
     equal = [i * total_steps // (number + 1) for i in range(1, number + 2)]
-    if all(left(start) - left(end) >= ENOUGH for start, end in zip(equal, equal[1:])):
+    if all(left(start) - left(end) >= need for start, end in zip(equal, equal[1:])):
         return equal[:-1]
     return [
         _last_with(left, whole * (number + 1 - i) / (number + 1), total_steps)

@@ -5,8 +5,8 @@ import paddle
 import pytest
 from paddle.optimizer import lr
 
-from rifle_ext.training.head_lr import HeadLearningRate
 from rifle_ext.training.learning_rates import peak
+from rifle_ext.training.parameter_rates import CyclicRate, ParameterRates
 
 STEPS = 40
 SCHEDULERS = {
@@ -46,9 +46,9 @@ def test_the_rate_is_a_fraction_of_the_peak_and_of_a_warm_up():
     scheduler = lr.LinearWarmup(lr.PolynomialDecay(0.1, 30, 0.0), 10, 0.0, 0.1)
     optimizer = paddle.optimizer.SGD(scheduler, parameters=layer.parameters())
     layer.weight.optimize_attr["learning_rate"] = 2.0
-    head = HeadLearningRate([layer.weight], optimizer, STEPS)
+    head, cycle = ParameterRates([layer.weight]), CyclicRate(optimizer, *peak(scheduler, STEPS))
     for step in range(STEPS):
-        head.set(step, 0.5)
+        head.multiply(cycle.factor(step, 0.5))
         rate = optimizer.get_lr() * layer.weight.optimize_attr["learning_rate"]
         wanted = 2.0 * 0.5 * (scheduler() if step < 10 else 0.1)
         assert rate == pytest.approx(wanted, abs=1e-9), step

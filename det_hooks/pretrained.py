@@ -1,0 +1,68 @@
+"""Which tensors PaddleDetection loads from the pretrained weights that a config names."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Callable, Optional
+
+from paddle import nn
+from ppdet.utils import checkpoint
+
+from det_hooks.trainers import trained_model
+from rifle_ext.errors import RifleError
+from rifle_ext.runtime.isolation import beside_training
+from rifle_ext.training.loading import Loaded, loaded_into, note_unread
+
+_KEYS = ("pretrain_weights", "pretrain_student_weights")
+"""Where a config names the weights of what is trained; of the first that does, the tool loads."""
+
+_load = checkpoint.load_pretrain_weight  # not the idle one that stands in while a model is rebuilt
+
+
+def named_in(cfg: Any) -> Optional[str]:
+    """The pretrained weights that a config names, if it does."""
+    return next((str(cfg[key]) for key in _KEYS if cfg.get(key)), None)
+
+
+def is_here(path: str) -> bool:
+    """Whether they are a file on this machine; PaddleDetection leaves the ending out."""
+    return any(os.path.isfile(stem + ".pdparams") for stem in (path, os.path.splitext(path)[0]))
+
+
+def loaded(trainer: Any, rebuild: Callable[[], nn.Layer]) -> Loaded:
+    """What pretrained weights fill of the model that a trainer trains.
+
+    On a resume the tool loads the checkpoint and not the pretrained weights, so those are loaded
+    into a second model.
+
+    Raises
+    ------
+    RifleError
+        If they are needed for that and cannot be read.
+    """
+    found = loaded_into(trained_model(trainer))
+    path = named_in(trainer.cfg)
+    if path is None or not getattr(trainer, "_rifle_ext_resumed", False):
+        return found
+    with beside_training(0):
+        second = rebuild()
+        try:
+            _load(second, path)
+        except Exception as error:
+            raise RifleError(
+                f"pretrain_weights: {path}: cannot be read again, so it cannot be told which "
+                f"output layers it holds ({type(error).__name__}: {error}); name what to reset in "
+                "rifle.layers"
+            ) from error
+    return Loaded({**found.values, **loaded_into(second).values})
+
+
+def load_if_here(trainer: Any) -> None:
+    """Load what the train tool would, for a plan, which downloads nothing."""
+    path = named_in(trainer.cfg)
+    if path is None:
+        return
+    if is_here(path):
+        _load(trained_model(trainer), path)
+    else:
+        note_unread(trained_model(trainer), path)

@@ -1,0 +1,197 @@
+"""The way back from a reset: its formula, and what trainings make of it at every step."""
+
+import math
+
+import numpy as np
+import pytest
+from seg_runs import same
+
+from rifle_ext.errors import RifleError
+from rifle_ext.methods.rifle.block import parse_block
+from rifle_ext.methods.rifle.recovery import (
+    AMPLY,
+    FASTEST,
+    QUICK,
+    Factors,
+    Pace,
+    Recovery,
+    at,
+    factors,
+    recoveries,
+)
+from rifle_ext.methods.rifle.schedule import make_schedule
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def test_an_adaptive_optimizer_moves_by_the_rate():
+    pace = Pace(0.25)
+    assert pace.steps(1e-3) == pytest.approx(250)
+    assert pace.scale(1e-3) == FASTEST == 10
+    assert pace.need(1e-3) == pytest.approx(AMPLY * 25)
+    assert pace.scale(0.25 / QUICK / 3) == pytest.approx(3)
+    assert pace.steps(1.0) == QUICK
+
+
+def test_a_small_or_a_zero_head_needs_no_higher_rate():
+    for distance in (0.0, 0.01):
+        assert Pace(distance).scale(4e-3) == 1
+        assert Pace(distance).steps(4e-3) == QUICK
+
+
+def test_momentum_follows_the_gradient():
+    pace = Pace(0.25, momentum=0.9)
+    assert pace.scale(1e-4) == 1
+    assert pace.steps(0.01) == pytest.approx(50)  # the paper's rate
+    assert Pace(0.25, momentum=0.0).steps(0.01) == pytest.approx(500)
+
+
+def test_no_learning_no_way_back():
+    assert Pace(0.25).steps(0.0) == math.inf
+    assert Pace(0.25).scale(0.0) == 1
+
+
+def ways(block, rates, pace, total=400):
+    parsed = parse_block(block)
+    return recoveries(parsed, make_schedule(parsed, total, 10), rates, pace)
+
+
+def test_of_a_training():
+    (way,) = ways({"re_init_iter": 200, "max_re_num": 1}, [1e-3] * 400, Pace(0.25))
+    assert way == Recovery(200, 400, scale=10, iterations=50, expected=25, enough=True)
+    (way,) = ways({"re_init_iter": 200, "max_re_num": 1}, [1e-2] * 400, Pace(0.01))
+    assert way == Recovery(200, 400, scale=1, iterations=0, expected=20, enough=True)
+    own = {"head_lr": {"scale": 5, "iterations": 30}}
+    (way,) = ways({"re_init_iter": 200, "max_re_num": 1, **own}, [1e-3] * 400, Pace(0.25))
+    assert (way.scale, way.iterations) == (5, 30)
+    assert way.expected == 30 + (250 - 5 * 30)  # the rest at the rate itself
+    assert not way.enough
+
+
+def test_a_falling_rate_raises_the_scale_and_the_way():
+    rates = [2e-3 * (1 - step / 400) for step in range(400)]
+    first, second = ways({"max_re_num": 2}, rates, Pace(0.02))
+    assert 1 == first.scale < second.scale < 10
+    assert second.scale == pytest.approx(0.02 / (rates[266] * QUICK))
+    assert first.enough and second.enough
+    (late,) = ways({"re_init_iter": 395, "max_re_num": 1, "keep_last": 0}, rates, Pace(0.02))
+    assert late.expected is None and not late.enough
+
+
+WAY = Recovery(100, 200, scale=4.0, iterations=30, expected=25, enough=True)
+
+
+def test_factors():
+    assert factors(99, None) == Factors(1.0, 1.0, still=False)
+    assert factors(100, WAY) == factors(129, WAY) == Factors(4.0)
+    assert factors(130, WAY) == Factors()
+    warm = [factors(step, WAY, warm_up=3, ramp=4) for step in range(100, 109)]
+    assert [f.rest for f in warm] == pytest.approx([0, 0, 0, 0.2, 0.4, 0.6, 0.8, 1, 1])
+    assert [f.still for f in warm] == [True] * 3 + [False] * 6
+    assert {f.head for f in warm} == {4.0}
+
+
+def test_the_last_reset_counts():
+    later = Recovery(200, 300, scale=2.0, iterations=5, expected=5, enough=True)
+    assert at(99, [WAY, later]) is None
+    assert at(100, [WAY, later]) is at(199, [WAY, later]) is WAY
+    assert at(200, [WAY, later]) is at(900, [WAY, later]) is later
+
+
+BLOCK = {
+    "re_init_iter": 4, "max_re_num": 2, "keep_last": 0, "warm_up": 2, "ramp": 1,
+    "head_lr": {"scale": 3, "iterations": 3},
+}  # fmt: skip
+HEAD = {step: 3.0 if step in (4, 5, 6, 8, 9, 10) else 1.0 for step in range(12)}
+LESS = {4: 0.0, 5: 0.0, 6: 0.5, 8: 0.0, 9: 0.0, 10: 0.5}
+REST = {step: LESS.get(step, 1.0) for step in range(12)}
+STATISTICS = "backbone.1._mean"
+
+
+def check(watch, head, rest, steps, own=1.0):
+    for step in steps:
+        assert watch.rates[step][head] == pytest.approx(own * HEAD[step]), step
+        assert watch.rates[step][rest] == pytest.approx(REST[step]), step
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "AdamW"])
+def test_paddleseg(seg, optimizer):
+    path = seg.config(rifle=BLOCK, optimizer={"type": optimizer, "weight_decay": 0.05})
+    model, _, after = seg.train(path)
+    check(after, "head.3.weight", "neck.weight", range(12))
+    others = after.others
+    for step in (4, 5, 8, 9):  # nothing but the head moves, running statistics included
+        moved = {n for n, v in others[step].items() if not np.array_equal(v, others[step + 1][n])}
+        assert moved == set(), step
+        heads = after.heads
+        assert not same(heads[step], heads[step + 1])
+    for step in (3, 6, 7, 10):
+        assert not np.array_equal(others[step][STATISTICS], others[step + 1][STATISTICS])
+        assert not np.array_equal(others[step]["neck.weight"], others[step + 1]["neck.weight"])
+    assert all(p.optimize_attr["learning_rate"] == 1.0 for p in model.parameters())
+    assert model.backbone[1]._momentum == 0.9
+
+
+def test_paddleseg_resumed_in_the_middle_of_a_recovery(seg):
+    path = seg.config(rifle=BLOCK)
+    _, _, uninterrupted = seg.train(path, save_interval=1, keep_checkpoint_max=12)
+    for resumed_at in (5, 6, 10):
+        folder = str(seg.out / f"iter_{resumed_at}")
+        _, _, after = seg.train(path, resume_model=folder, out=seg.folder / f"r{resumed_at}")
+        assert after.steps[0] == resumed_at
+        check(after, "head.3.weight", "neck.weight", range(resumed_at, 12))
+        first = resumed_at
+        assert same(after.others[first], uninterrupted.others[first])
+        if REST[first] == 0:
+            assert same(after.others[first + 1], after.others[first])
+
+
+@pytest.mark.parametrize("ema", [False, True])
+def test_paddledetection(det, ema):
+    path = det.config(epoch=3, rifle=BLOCK, use_ema=ema)
+    trainer, _, after = det.train(path)
+    assert after.steps == list(range(12))
+    head, rest = "yolo_head.pred_cls.0.weight", "neck.fpn_stages.0.0.conv1.conv.weight"
+    rest = rest if rest in after.rates[0] else next(n for n in after.rates[0] if "neck" in n)
+    check(after, head, rest, range(12))
+    reset = set(det.events(path, "reset")[0]["parameters"])
+    values = after.values
+    for step in (4, 5, 8, 9):
+        moved = {n for n, v in values[step].items() if not np.array_equal(v, values[step + 1][n])}
+        assert moved and moved <= reset
+    statistics = [n for n in values[0] if n.endswith("._mean") and n.startswith("backbone")]
+    assert any(not np.array_equal(values[6][n], values[7][n]) for n in statistics)
+
+
+def test_factors_of_the_users_own_still_multiply(seg):
+    import paddle
+
+    def optimizer(builder):
+        weight = builder.model.head[3].weight
+        weight.optimize_attr["learning_rate"] = 0.5
+        return paddle.optimizer.SGD(0.01, parameters=builder.model.parameters())
+
+    _, _, after = seg.train(seg.config(rifle=BLOCK), optimizer=optimizer)
+    check(after, "head.3.weight", "neck.weight", range(12), own=0.5)
+
+
+def test_the_plan_and_the_log_say_the_way_back(seg, said):
+    path = seg.config(
+        iters=60, rifle={"re_init_iter": 30, "max_re_num": 1},
+        optimizer={"type": "AdamW"}, lr_scheduler={"type": "StepDecay", "learning_rate": 0.001,
+                                                   "step_size": 100},
+    )  # fmt: skip
+    seg.train(path)
+    (plan,) = seg.events("plan")
+    (way,) = plan["recovery"]
+    # TinySeg draws its head with a standard deviation of 0.3: 300 steps at 0.001.
+    assert way["step"] == 30 and way["scale"] == 10
+    assert way["iterations"] == 8  # a quarter of the period
+    assert way["expected"] is None or way["expected"] > 8
+    assert "the reset leaves too little time: after iteration 30 a fresh head" in said()
+
+
+def test_a_static_graph_cannot_be_held_still(seg):
+    path = seg.config(rifle={"re_init_iter": 4, "warm_up": 2})
+    with pytest.raises(RifleError, match="rifle.warm_up = 2: running statistics cannot be held"):
+        seg.train(path, to_static_training=True)
