@@ -116,8 +116,11 @@ TRICKS: Dict[str, Arm] = {
 
 ARMS = {"seg": {**SEG, **TRICKS}, "det": {**DET, **TRICKS}}
 
-DEFAULT = "one"
-"""The arm that stands for the package's defaults."""
+DEFAULT = "rifle"
+"""The arm that is the package's defaults."""
+
+FORERUNNER = "one"
+"""The arm of the search that became the defaults."""
 
 
 def control_of(toolkit: str, arm: str) -> Optional[str]:

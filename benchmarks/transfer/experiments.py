@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Dict, List, Sequence, Tuple
 
+from benchmarks.transfer.arms import ARMS, CONTROL, DEFAULT
 from benchmarks.transfer.places import Place, Run
 
 SEARCH, CONFIRM = range(5), range(5, 10)
@@ -24,33 +25,32 @@ class Experiment:
         return [Run(self.place, arm, seed) for seed in self.seeds for arm in self.arms]
 
 
-_ALL = ("plain", "one", "one-control", "three", "three-control")
-_SEG = ("plain", "one", "one-control", "three")
-_ONE = ("plain", "one", "one-control")
-_DET = ("plain", "one", "one-x3", "one-x3-control")
+PLACES: List[Place] = [
+    *(Place("digits", "pp_liteseg", r) for r in ("overfit", "long", "noisy40", "clean")),
+    *(Place("digits", "ppyoloe", r) for r in ("overfit", "noisy40", "clean", "long")),
+    *(Place("digits", "gfl", r) for r in ("overfit", "noisy40", "clean", "long")),
+    *(Place("camvid", "pp_liteseg_lite0", r) for r in ("overfit", "clean")),
+    *(Place("bccd", f"{model}_lite0", "overfit") for model in ("ppyoloe", "gfl")),
+    *(Place("digits", f"{model}_whole", "overfit") for model in ("ppyoloe", "gfl")),
+    Place("fashion", "pp_liteseg", "overfit"),
+    *(Place("digits", "pp_liteseg", r) for r in ("noisy20", "imbalanced")),
+]
+"""Where arms are compared."""
+
+VARIANTS = {"seg": ("one", "one-control", "three", "three-control"), "det": ("one", "one-x3")}
+"""What was tried before the defaults were fixed."""
+
+
+def defaults(place: Place) -> Tuple[str, ...]:
+    """Plain fine-tuning, the package's defaults, and their control where that is another arm."""
+    control = DEFAULT + CONTROL
+    return ("plain", DEFAULT, *([control] if control in ARMS[place.toolkit] else []))
+
 
 EXPERIMENTS: List[Experiment] = [
-    Experiment(Place("digits", "pp_liteseg", "overfit"), _ALL, SEARCH),
-    Experiment(Place("digits", "pp_liteseg", "long"), _ALL, SEARCH),
-    Experiment(Place("digits", "ppyoloe", "long"), _DET, SEARCH),
-    Experiment(Place("digits", "gfl", "long"), _DET, SEARCH),
-    Experiment(Place("digits", "pp_liteseg", "noisy40"), _SEG, SEARCH),
-    Experiment(Place("digits", "gfl", "overfit"), _DET, SEARCH),
-    Experiment(Place("digits", "ppyoloe", "overfit"), _DET, SEARCH),
-    Experiment(Place("digits", "pp_liteseg", "clean"), _SEG, SEARCH),
-    Experiment(Place("digits", "ppyoloe", "noisy40"), _DET, SEARCH),
-    Experiment(Place("digits", "gfl", "noisy40"), _DET, SEARCH),
-    Experiment(Place("digits", "ppyoloe", "clean"), _DET, SEARCH),
-    Experiment(Place("digits", "gfl", "clean"), _DET, SEARCH),
-    Experiment(Place("camvid", "pp_liteseg_lite0", "overfit"), _ONE, SEARCH),
-    Experiment(Place("camvid", "pp_liteseg_lite0", "clean"), _ONE, SEARCH),
-    Experiment(Place("digits", "ppyoloe_whole", "overfit"), _DET, SEARCH),
-    Experiment(Place("digits", "gfl_whole", "overfit"), _DET, SEARCH),
-    Experiment(Place("fashion", "pp_liteseg", "overfit"), _ONE, SEARCH),
-    Experiment(Place("bccd", "ppyoloe_lite0", "overfit"), _DET, SEARCH),
-    Experiment(Place("bccd", "gfl_lite0", "overfit"), _DET, SEARCH),
+    *(Experiment(place, defaults(place), CONFIRM) for place in PLACES),
+    *(Experiment(place, ("plain", *VARIANTS[place.toolkit]), SEARCH) for place in PLACES),
 ]
-"""In the order they are run in."""
 
 
 def groups(runs: Sequence[Run]) -> Dict[Tuple[Place, int], List[Run]]:

@@ -8,6 +8,7 @@ from typing import Any, Dict, List
 import numpy as np
 from matplotlib.figure import Figure
 
+from benchmarks.transfer.arms import DEFAULT, FORERUNNER
 from benchmarks.transfer.comparisons import Results, excess
 from benchmarks.transfer.experiments import CONFIRM, SEARCH
 from benchmarks.transfer.places import Place
@@ -65,7 +66,7 @@ def burst(results: Results) -> Figure:
                 for ours, plain in results.pairs(place, arm, "plain", SEEDS)
                 if ours["resets"]
             ]
-            if curves and arm in ("one", "one-x3"):
+            if curves and arm in (DEFAULT, FORERUNNER):
                 steps = sorted(set.intersection(*(set(curve) for curve in curves)))
                 means = [np.mean([curve[step] for curve in curves]) for step in steps]
                 label = f"{place.model} {place.data} {place.regime}: {arm}"

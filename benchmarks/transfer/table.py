@@ -11,7 +11,7 @@ from statistics import fmean, median
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 from benchmarks.transfer import plots, records
-from benchmarks.transfer.arms import DEFAULT
+from benchmarks.transfer.arms import DEFAULT, FORERUNNER
 from benchmarks.transfer.comparisons import BURST, Results, Row
 from benchmarks.transfer.experiments import CONFIRM, SEARCH
 from benchmarks.transfer.places import METRICS, Place
@@ -62,11 +62,12 @@ def summary(results: Results) -> Table:
         "|---" * 7 + "|",
     ]
     for place in sorted(results.places([*SEARCH, *CONFIRM]), key=_order):
-        seeds = CONFIRM if results.compare(place, DEFAULT, "plain", CONFIRM) else SEARCH
-        row = next((r for r in results.rows(place, seeds) if r.arm == DEFAULT), None)
+        confirmed = results.compare(place, DEFAULT, "plain", CONFIRM) is not None
+        arm, seeds = (DEFAULT, CONFIRM) if confirmed else (FORERUNNER, SEARCH)
+        row = next((r for r in results.rows(place, seeds) if r.arm == arm), None)
         if row is None or row.plain.seeds < LEAST:
             continue
-        kind = "" if seeds is CONFIRM else " (search)"
+        kind = "" if confirmed else " (search)"
         mean = fmean(line["metric"] for line in results.runs(place, "plain", seeds))
         lines.append(
             f"| {REGIMES[place.regime].words}: {place.data} | {place.model} | "

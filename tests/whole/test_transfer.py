@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import paddle
 import pytest
+from conftest import ROOT
 
 from benchmarks.transfer import __main__ as runner
 from benchmarks.transfer import (
@@ -19,6 +20,7 @@ from benchmarks.transfer import (
     regimes,
     settings,
     table,
+    tricks,
 )
 from benchmarks.transfer.comparisons import Results
 from benchmarks.transfer.places import MODELS, Place, Run
@@ -85,17 +87,19 @@ def test_every_arm_resets_where_it_says_and_its_control_never_does():
             blocks = arm.blocks(1200, seed=3)
             if name.endswith(arms.CONTROL):
                 assert set(blocks) == {"trick"}
-                twin = chosen[name[: -len(arms.CONTROL)]].blocks(1200, seed=3)
-                assert twin["trick"] == blocks["trick"]
+                twin = chosen[name[: -len(arms.CONTROL)]]
+                assert arm.begins(1200) == twin.begins(1200)
+                if not arm.defaults:
+                    assert blocks["trick"]["after"] == arm.steps(1200)
+                    rate = twin.blocks(1200, seed=3)["rifle"]["head_lr"]
+                    assert {**blocks["trick"], **rate} == blocks["trick"]
                 continue
-            if not arm.places:
+            if not arm.places or not arm.must_reset:
                 continue
             schedule = make_schedule(parse_block(blocks["rifle"]), 1200, 6)
             steps = [reset.step for reset in schedule.resets]
             assert steps == arm.steps(1200) != []
             assert arm.begins(1200) == steps[0]
-            if "trick" in blocks:
-                assert blocks["trick"]["after"] == steps
             control = arms.control_of(toolkit, name)
             assert (control is None) == (arm.scale == 1)
 
@@ -120,6 +124,33 @@ def test_a_digest_follows_what_a_run_does_and_nothing_else(monkeypatch, tmp_path
     assert settings.digest(run, "s") == first
     monkeypatch.setattr(data, "VAL", 7)
     assert settings.digest(run, "s") != first
+
+
+@pytest.mark.parametrize("toolkit", sorted(arms.ARMS))
+def test_the_defaults_reset_after_they_are_forked_and_their_control_has_their_rates(toolkit):
+    """Through a real model's plan: of the config that the package ships for its demo."""
+    from rifle_ext.commands.training_options import toolkits
+    from rifle_ext.methods.rifle.plan import Plan
+    from rifle_ext.training.setup import Request
+
+    config = {"seg": "configs/seg/pp_liteseg.yml", "det": "configs/det/gfl.yml"}[toolkit]
+    arm = arms.ARMS[toolkit][arms.DEFAULT]
+    with toolkits()[toolkit].load()(Request(str(ROOT / config), synthetic=True)) as (_, run):
+        plan = Plan(parse_block(arm.blocks(run.total_steps, 0)["rifle"]), run)
+        assert plan.schedule.resets[0].step >= arm.begins(run.total_steps)
+        control = arms.control_of(toolkit, arms.DEFAULT)
+        (way,) = plan.recoveries
+        assert (control is None) == (way.scale == 1)
+        if control:
+            block = arms.ARMS[toolkit][control].blocks(run.total_steps, 0)["trick"]["block"]
+            trick = tricks.RatesOnly(block)
+            trick.on_train_begin(run)
+            head = next(iter(plan.selection.parameters.values()))
+            rates = []
+            for step in range(way.start - 1, way.start + way.iterations + 1):
+                trick.on_step_begin(run, step)
+                rates.append(head.optimize_attr["learning_rate"])
+            assert rates == [1.0, *[way.scale] * way.iterations, 1.0]
 
 
 @pytest.fixture
@@ -259,12 +290,13 @@ def test_movement_is_relative_and_by_stage():
 @pytest.mark.parametrize("model", ["pp_liteseg", "gfl"])
 def test_a_forked_arm_is_that_arm_run_alone(model, small, tmp_path):
     """Bit for bit, in both toolkits."""
-    place, run = Place("digits", model, "overfit"), Run(Place("digits", model, "overfit"), "one", 1)
+    place = Place("digits", model, "overfit")
+    run = Run(place, arms.DEFAULT, 1)
     scenes = data.prepare(tmp_path / "data", "digits", None)
     data.write_few(scenes, "digits", "overfit", REGIMES["overfit"], 1)
     paddle.save({"nothing": paddle.zeros([1])}, str(tmp_path / "w.pdparams"))
     config = settings.trunk_config(place, 1, scenes, tmp_path / "w.pdparams")
-    branch = forking.Branch(6, str(tmp_path / "forked"), run.blocks())
+    branch = forking.Branch(run.what.begins(12), str(tmp_path / "forked"), run.blocks())
     forking.write(tmp_path / "branches.json", [branch])
     fork = {"branches": str(tmp_path / "branches.json"), "limit": 100, "trunk": False}
     for name, extra in (("trunk", {"fork": fork}), ("alone", run.blocks())):
@@ -275,7 +307,8 @@ def test_a_forked_arm_is_that_arm_run_alone(model, small, tmp_path):
         paddle.load(str(outcome.last_weights(folder)), return_numpy=True) for folder in folders
     )
     assert all(np.array_equal(forked[name], alone[name]) for name in alone)
-    assert [outcome.resets(folder) for folder in folders] == [[6], [6]]
+    first, second = (outcome.resets(folder) for folder in folders)
+    assert first == second != []
     assert not list((tmp_path / "trunk").rglob("*.pdparams"))  # it was not asked for
 
 
@@ -332,27 +365,28 @@ def test_results_survive_a_kill_and_are_tidied(tmp_path):
 
 
 def made_up_line(arm, seed, metric, regime="overfit", resets=(), losses=(1.0, 1.0, 1.0, 1.0)):
-    about = {"data": "digits", "model": "pp_liteseg", "regime": regime, "arm": arm, "seed": seed}
+    about = {"data": "digits", "model": "pp_liteseg", "regime": regime, "arm": arm}
+    about["seed"] = 5 + seed  # those of the confirmation
     rest = {"metric": metric, "resets": list(resets), "at": [5, 10, 15, 20], "losses": list(losses)}
     return {"key": f"{regime}/{arm}/{seed}", **about, **rest, "moved": {"backbone.0": 0.1}}
 
 
 def made_up_results():
     lines = [made_up_line("plain", seed, 0.5 + seed / 100) for seed in range(3)]
-    lines += [made_up_line("one", seed, 0.6 + seed / 90, resets=[10]) for seed in range(4)]
-    lines += [made_up_line("one-control", seed, 0.501 + seed / 99) for seed in range(3)]
+    lines += [made_up_line("rifle", seed, 0.6 + seed / 90, resets=[10]) for seed in range(4)]
+    lines += [made_up_line("rifle-control", seed, 0.501 + seed / 99) for seed in range(3)]
     return lines
 
 
 def test_an_arm_is_compared_over_the_seeds_that_both_have():
     place = Place("digits", "pp_liteseg", "overfit")
-    rows = table.arms_table(Results(made_up_results()), place, range(5))
+    rows = table.arms_table(Results(made_up_results()), place, range(10))
     assert rows[0].startswith("| arm | seeds | mIoU |")
     assert rows[2].startswith("| plain | 3 | 0.510 ± 0.025 |")
-    assert rows[3].startswith("| one | 3 | 0.617 ± ")
+    assert rows[3].startswith("| rifle | 3 | 0.617 ± ")
     assert "**+0.101 ± 0.003**" in rows[3]
     assert rows[3].endswith("| 3 of 3 |")
-    assert rows[4].startswith("| one-control | 3 |")
+    assert rows[4].startswith("| rifle-control | 3 |")
     assert len(rows) == 5
 
 
@@ -367,9 +401,9 @@ def test_the_first_table_says_what_the_intervals_say():
         "not decided by so many seeds": [0.05, -0.05, 0.02, 0.01],
     }
     for said, differences in cases.items():
-        ours = [made_up_line("one", s, 0.5 + d, resets=[10]) for s, d in enumerate(differences)]
+        ours = [made_up_line("rifle", s, 0.5 + d, resets=[10]) for s, d in enumerate(differences)]
         assert table.summary(Results(plain + ours))[2].endswith(f"| {said} |")
-    two = [made_up_line(arm, s, 0.5 + s / 9) for arm in ("plain", "one") for s in range(2)]
+    two = [made_up_line(arm, s, 0.5 + s / 9) for arm in ("plain", "rifle") for s in range(2)]
     assert len(table.summary(Results(two))) == 2  # too few seeds
 
 
@@ -379,7 +413,7 @@ def test_the_burst_is_the_loss_over_plain_s_after_the_reset():
         made_up_line("plain", 0, 0.5, losses=[4, 3, 2, 1]),
         made_up_line("one", 0, 0.5, resets=[10], losses=[4, 3, 5, 2]),
     ]
-    assert Results(lines).burst(place, "one", range(5)) == [2.0]
+    assert Results(lines).burst(place, "one", range(10)) == [2.0]
 
 
 def test_tables_go_between_their_comments():
