@@ -50,8 +50,7 @@ def set_up(request: Request) -> Iterator[Tuple[Mapping[str, Any], TrainingRun]]:
         stack.enter_context(on_cpu())
         stack.callback(Snapshot().restore)
         stack.enter_context(paddle.utils.unique_name.guard())  # names as in a process of its own
-        stack.enter_context(no_pretrained_weights())
-        stack.enter_context(replaced(OptimizerBuilder, __call__=_plain_optimizer))
+        stack.enter_context(replaced(OptimizerBuilder, __call__=_optimizer_if_it_can_be))
         stack.enter_context(replaced(download, _download=refuse_download))
         if request.synthetic:
             stack.enter_context(made_up_data(request.images))
@@ -60,20 +59,29 @@ def set_up(request: Request) -> Iterator[Tuple[Mapping[str, Any], TrainingRun]]:
         merge_config(_ON_CPU_AND_SILENT)
         global_config.pop("wandb", None)
         blocks = {key for key in methods() if key in global_config}
-        if not blocks and request.method:
-            global_config[request.method] = None  # so that it is noted how the model is built
+        if not blocks:  # so that it is noted how the model is built
+            global_config[request.method or next(iter(methods()))] = None
         methods_for(global_config, request.config)
         with contextlib.nullcontext() if request.synthetic else _missing_data(request.config):
             create("TrainDataset")().check_or_download_dataset()
-        trainer = trainer_class(global_config)(global_config, mode="train")
+        with no_pretrained_weights():
+            trainer = trainer_class(global_config)(global_config, mode="train")
         load_if_here(trainer)
         run = training_run(trainer, request.config)
         yield {k: v for k, v in trainer.cfg.items() if k not in methods() or k in blocks}, run
 
 
-def _plain_optimizer(builder: Any, rate: Any, model: Any) -> paddle.optimizer.Optimizer:
-    """Stands in for the config's: a plan does no step, and some cannot be made on a CPU."""
-    return paddle.optimizer.SGD(rate, model.parameters())
+_make_optimizer = OptimizerBuilder.__call__
+
+
+def _optimizer_if_it_can_be(builder: Any, rate: Any, model: Any) -> paddle.optimizer.Optimizer:
+    """The config's optimizer; one of its family for those that cannot be made on a CPU."""
+    try:
+        return _make_optimizer(builder, rate, model)
+    except Exception:  # whatever a class says that has no CPU kernels
+        adaptive = "Adam" in str(builder.optimizer.get("type"))
+        family = paddle.optimizer.Adam if adaptive else paddle.optimizer.SGD
+        return family(rate, parameters=model.parameters())
 
 
 @contextlib.contextmanager

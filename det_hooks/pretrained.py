@@ -51,8 +51,8 @@ def loaded(trainer: Any, rebuild: Callable[[], nn.Layer]) -> Loaded:
         except Exception as error:
             raise RifleError(
                 f"pretrain_weights: {path}: cannot be read again, so it cannot be told which "
-                f"output layers it holds ({type(error).__name__}: {error}); name what to reset in "
-                "rifle.layers"
+                f"output layers it holds ({type(error).__name__}: {error}); name the layers in the "
+                "block"
             ) from error
     return Loaded({**found.values, **loaded_into(second).values})
 

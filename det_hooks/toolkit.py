@@ -15,15 +15,9 @@ import functools
 import inspect
 from typing import Any, Callable, Iterator, Type
 
+from det_hooks import seen
 from rifle_ext.runtime.patching import rebind, rebound
 from rifle_ext.training.registry import has_block, methods_for
-
-
-class _Seen:
-    """What was seen of the configs of this process."""
-
-    source = "config"
-    before_slim: Any = None
 
 
 def attach_to_toolkit() -> None:
@@ -49,16 +43,6 @@ def attach_to_toolkit() -> None:
 
     # Trainers that are defined later, such as those of modules not imported yet.
     Trainer.__init_subclass__ = classmethod(attach_later)
-
-
-def source() -> str:
-    """Path of the config file that was read last, bases apart."""
-    return _Seen.source
-
-
-def config_before(trainer: Any) -> Any:
-    """A `Snapshot` of the config as it was before the trainer's model was built."""
-    return _Seen.before_slim if "model" in trainer.cfg else trainer._rifle_ext_config
 
 
 def _subclasses(cls: Type) -> Iterator[Type]:
@@ -91,9 +75,9 @@ def _checking_block(init: Callable) -> Callable:
             from det_hooks.workspace import Snapshot
             from rifle_ext.training.loading import note_loading
 
-            if methods_for(cfg, source()):
+            if methods_for(cfg, seen.source()):
                 note_loading()
-            self._rifle_ext_config = Snapshot()
+            seen.note_before_model(self, Snapshot())
             with rebound({workspace.create: _noting_model(workspace.create, self, cfg)}):
                 init(self, *args, **kwargs)
             return
@@ -113,7 +97,7 @@ def _noting_model(create: Callable, trainer: Any, cfg: Any) -> Callable:
         from det_hooks.workspace import Snapshot
 
         if name == cfg["architecture"]:
-            trainer._rifle_ext_config = Snapshot()
+            seen.note_before_model(trainer, Snapshot())
         return create(name, *args, **kwargs)
 
     return noting
@@ -126,7 +110,7 @@ def _training_with_hooks(train: Callable) -> Callable:
             return train(self, *args, **kwargs)
         from det_hooks.training import run_with_hooks
 
-        return run_with_hooks(self, functools.partial(train, self, *args, **kwargs), source())
+        return run_with_hooks(self, functools.partial(train, self, *args, **kwargs), seen.source())
 
     train_with_hooks._rifle_ext = True  # type: ignore[attr-defined]
     return train_with_hooks
@@ -152,7 +136,7 @@ def _noting_source(load: Callable) -> Callable:
     @functools.wraps(load)
     def noting(file_path: str) -> Any:
         content = load(file_path)  # bases first: they come through here, too
-        _Seen.source = str(file_path)
+        seen.note_source(str(file_path))
         return content
 
     return noting
@@ -163,7 +147,7 @@ def _noting_config(build_slim_model: Callable) -> Callable:
     def noting(cfg: Any, *args: Any, **kwargs: Any) -> Any:
         from det_hooks.workspace import Snapshot
 
-        _Seen.before_slim = Snapshot() if has_block(cfg) else None
+        seen.note_before_slim(Snapshot() if has_block(cfg) else None)
         return build_slim_model(cfg, *args, **kwargs)
 
     return noting

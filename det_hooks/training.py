@@ -11,7 +11,7 @@ from ppdet.engine.callbacks import Callback, ComposeCallback, logger
 
 from det_hooks import pretrained, probe, trainers
 from det_hooks.rebuild import rebuild
-from det_hooks.toolkit import config_before
+from det_hooks.seen import config_before
 from rifle_ext.errors import RifleError
 from rifle_ext.training.hooks import Hook, Hooks, TrainingRun
 from rifle_ext.training.loading import loading_not_noted

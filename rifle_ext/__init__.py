@@ -9,7 +9,7 @@ Li et al., "RIFLE: Backpropagation in Depth for Deep Transfer Learning through R
 Fully-connected LayEr", ICML 2020. https://arxiv.org/abs/2007.03349
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _PUBLIC = {
     "RIFLE": "rifle_ext.methods.rifle.loop",

@@ -57,7 +57,7 @@ class _AttachingLoader:
             self._adapter.load()()
         except Exception as error:
             print(
-                f"[RIFLE] rifle-ext is not active: {self._adapter.value} failed with "
+                f"[rifle-ext] not active: {self._adapter.value} failed with "
                 f"{type(error).__name__}: {error}",
                 file=sys.stderr,
             )

@@ -10,7 +10,7 @@ __all__ = ["attach"]
 
 
 def attach() -> None:
-    """Let PaddleSeg's `Config`, `SegBuilder` and `train` heed blocks such as `rifle:`.
+    """Let PaddleSeg's `Config`, `SegBuilder` and `train` heed the blocks of methods.
 
     Called by the start-up file once PaddleSeg is imported; call it yourself in a script where that
     is switched off (``RIFLE_EXT_AUTOLOAD=0``). Calling it again does nothing.

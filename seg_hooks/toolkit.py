@@ -1,7 +1,7 @@
 """The three places of PaddleSeg that the adapter reaches into.
 
 - `paddleseg.cvlibs.config`: a block is checked as soon as a config is read, and `--opts` and
-  `_base_` work on it in all its short forms (`rifle:`, `rifle: true`, `rifle: false`).
+  `_base_` work on it in all its short forms (`key:`, `key: true`, `key: false`).
 - `SegBuilder.model`: remembers which config a model was built from; `train` gets the model only.
 - `paddleseg.core.train.train`: runs with the hooks the model's config asks for.
 
@@ -72,7 +72,7 @@ def _checking_blocks(init: Callable) -> Callable:
 
 
 def _merging_blocks(merge: Callable) -> Callable:
-    """A block over a `_base_` whose block has no keys (`rifle:`, `rifle: true`, `rifle: false`)."""
+    """A block over a `_base_` whose block has no keys (`key:`, `key: true`, `key: false`)."""
 
     @functools.wraps(merge)
     def merge_config_dicts(dic: dict, base_dic: dict) -> dict:
@@ -83,7 +83,7 @@ def _merging_blocks(merge: Callable) -> Callable:
 
 
 def _updating_blocks(update: Callable) -> Callable:
-    """`--opts rifle.max_re_num=2`, with values as in YAML, whatever the config's block holds."""
+    """`--opts key.name=value`, with values as in YAML, whatever the config's block holds."""
 
     @functools.wraps(update)
     def update_config_dict(dic: dict, *args: Any, **kwargs: Any) -> dict:

@@ -53,7 +53,7 @@ def parse_arguments(arguments: Optional[List[str]] = None) -> argparse.Namespace
     add("--output_op", default="argmax", choices=["argmax", "softmax", "none"], help=EXPORTED)
     add("--input_shape", nargs="+", type=int, help=EXPORTED)
     add("--for_fd", action="store_true", help=EXPORTED)
-    add("--opts", nargs="+", help="key=value pairs that override the config, e.g. rifle.seed=1")
+    add("--opts", nargs="+", help="key=value pairs that override the config")
     return parser.parse_args(arguments)
 
 

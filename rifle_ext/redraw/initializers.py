@@ -139,6 +139,22 @@ class VarianceScaling(_Initializer):
         return variance_scaling.VarianceScaling(self.scale, self.mode, self.distribution)
 
 
+class LSUV(_Initializer):
+    """Mishkin and Matas (2016): orthonormal, then scaled on a training batch to `variance`.
+
+    That of the layer's output; see `rifle_ext.redraw.lsuv`.
+    """
+
+    type: Literal["LSUV"]
+    variance: float = Field(1.0, gt=0)
+
+    def build(self) -> Any:
+        """The orthonormal weights that are scaled later."""
+        import paddle
+
+        return paddle.nn.initializer.Orthogonal()
+
+
 def _from_name(value: object) -> object:
     return {"type": value} if isinstance(value, str) else value
 
@@ -156,6 +172,7 @@ InitializerSpec = Annotated[
             KaimingUniform,
             Orthogonal,
             VarianceScaling,
+            LSUV,
         ],
         Field(discriminator="type"),
     ],

@@ -58,6 +58,6 @@ def refuse_parts() -> None:
         if degree > 1:
             raise RifleError(
                 f"paddle.distributed.fleet was set up with {way} parallelism (degree {degree}), so "
-                "each process holds a part of the model or of the optimizer's state; RIFLE works "
-                "with data parallelism alone"
+                "each process holds a part of the model or of the optimizer's state; rifle-ext "
+                "works with data parallelism alone"
             )

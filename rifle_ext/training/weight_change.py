@@ -1,7 +1,6 @@
-"""How far each stage of a model moves: what RIFLE is for is to move the deep ones further.
+"""How far each stage of a model moves in a training.
 
-Li et al. call it backpropagation in depth (section 1 of the paper): resets of the output layer
-are to change the backbone's weights more than plain fine-tuning does.
+Fine-tuning moves the deep stages little; methods that are to move them further are judged by this.
 """
 
 from __future__ import annotations

@@ -127,7 +127,7 @@ def test_number_and_place_follow_the_learning_rate_of_the_config(seg, capsys):
     assert steps == [5000, 10_000, 15_000]
     (said,) = warnings
     assert said.startswith(
-        "2 of 3 resets leave too little time: after iteration 15000 a fresh head is not expected "
+        "1 of 3 resets leave too little time: after iteration 15000 a fresh head is not expected "
     )
     steps, warnings = planned(6, re_init_iter=15_000, max_re_num=1, keep_last=0)
     assert warnings[0].startswith("the reset leaves too little time: after iteration 15000 a fresh")

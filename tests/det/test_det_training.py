@@ -213,7 +213,8 @@ def test_pretrained_weights_confuse_nothing(det):
     trainer, _, _ = det.train(path)
     weights = det.folder / "weights.pdparams"
     paddle.save(trainer.model.state_dict(), str(weights))
-    block = det.config(rifle={"re_init_iter": 2, "max_re_num": 1}, epoch=1, use_ema=False)
+    rifle = {"re_init_iter": 2, "max_re_num": 1, "layers": "outputs"}
+    block = det.config(rifle=rifle, epoch=1, use_ema=False)
 
     _, before, after = det.train(block, prepare=lambda made: made.load_weights(str(weights)))
     loaded = {n: v.numpy() for n, v in paddle.load(str(weights)).items() if n in OUTPUTS}

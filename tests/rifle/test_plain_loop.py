@@ -277,3 +277,88 @@ def test_an_optimizer_of_ones_own_is_as_good_as_the_one_it_derives_from():
 
     layer = paddle.nn.Linear(2, 2)
     RIFLE(layer, optimizer=Mine(0.1, parameters=layer.parameters()))
+
+
+def step_by_step(kind, **options):
+    """Accuracy before a reset after 6 epochs, after the announced steps, and what was announced."""
+    paddle.seed(0)
+    np.random.seed(0)
+    model = Classifier(HEADS[kind]())
+    optimizer = paddle.optimizer.Adam(1e-3, parameters=model.parameters())
+    rifle = RIFLE(model.head, 6, max_re_num=1, optimizer=optimizer, **options)
+    loader = paddle.io.DataLoader(Digits(held_out=False), batch_size=32, shuffle=True)
+    before, done, since = 0.0, None, 0
+    for epoch in range(9):
+        before = accuracy(model) if epoch == 6 else before
+        done = rifle.apply(current_epoch=epoch) or done
+        for images, labels in loader:
+            nn.functional.cross_entropy(model(images), labels).backward()
+            optimizer.step()
+            optimizer.clear_grad()
+            rifle.step()
+            since += done is not None
+            if done is not None and since == (done.expected or 38):
+                return before, accuracy(model), done
+    raise AssertionError("never back")
+
+
+@pytest.mark.parametrize("kind", ["Linear", "Conv2D", "Conv2DTranspose"])
+def test_accuracy_is_back_within_the_steps_that_were_announced(kind):
+    before, after, done = step_by_step(kind)
+    assert before > 0.8 and done.expected < 60
+    assert after > before - 0.01
+    # The control: at the rate and the size of before, the head is far from back by then.
+    before, after, done = step_by_step(kind, scale=1, head_lr="none")
+    assert done.expected is None
+    assert after < before - 0.2
+
+
+def test_the_callback_recovers_too():
+    paddle.seed(0)
+    network = Classifier(nn.Linear(16, 10))
+    model = paddle.Model(network)
+    optimizer = paddle.optimizer.Adam(1e-3, parameters=network.parameters())
+    model.prepare(optimizer, nn.CrossEntropyLoss())
+    callback = RIFLECallback(network.head, re_init_epoch=2, max_re_num=1, warm_up=3, ramp=1)
+    seen = []
+
+    class Watch(paddle.callbacks.Callback):
+        def on_train_batch_begin(self, step, logs=None):
+            layers = network.head, network.backbone[0]
+            rates = [layer.weight.optimize_attr["learning_rate"] for layer in layers]
+            seen.append((*rates, network.backbone[1]._momentum))
+
+    model.fit(Digits(held_out=False), epochs=5, batch_size=60, verbose=0,
+              callbacks=[callback, Watch()])  # fmt: skip
+    assert set(seen[:40]) == {(1.0, 1.0, 0.9)}
+    assert seen[40:43] == [(10.0, 0.0, 1.0)] * 3
+    assert seen[43] == (10.0, 0.5, 0.9)
+    assert seen[44] == (10.0, 1.0, 0.9)
+    assert seen[-1] == (1.0, 1.0, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"head_lr": "auto"}, "give the optimizer, too"),
+        ({"head_lr": {"scale": 3}}, "give the optimizer, too"),
+        ({"warm_up": 3}, "give the optimizer, too"),
+        ({"head_lr": "cyclic"}, "a cycle of its own is for the toolkits' trainers"),
+        ({"scale": 0}, "rifle.scale = 0: allowed is auto or a number above 0"),
+    ],
+)
+def test_a_recovery_says_what_it_needs(options, said):
+    with pytest.raises(RifleError) as error:
+        RIFLE(nn.Linear(3, 2), **options)
+    assert said in str(error.value)
+
+
+def test_a_warm_up_needs_the_model():
+    layer = nn.Linear(3, 2)
+    optimizer = paddle.optimizer.Adam(parameters=layer.parameters())
+    with pytest.raises(RifleError, match="give the model, too"):
+        RIFLE(layer, optimizer=optimizer, warm_up=3)
+
+
+def test_without_an_optimizer_nothing_is_said_of_the_way_back():
+    assert RIFLE(nn.Linear(3, 2), re_init_epoch=1).apply(current_epoch=1).expected is None

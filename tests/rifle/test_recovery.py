@@ -195,3 +195,54 @@ def test_a_static_graph_cannot_be_held_still(seg):
     path = seg.config(rifle={"re_init_iter": 4, "warm_up": 2})
     with pytest.raises(RifleError, match="rifle.warm_up = 2: running statistics cannot be held"):
         seg.train(path, to_static_training=True)
+
+
+def noting(seen):
+    def note(layer, inputs, made):
+        if layer.training:
+            seen.append(made.numpy())
+
+    return note
+
+
+class Outputs:
+    """What the output layers of a model give in training mode, step by step."""
+
+    def __init__(self):
+        self.of = {"head.3": [], "aux": []}
+
+    def watch(self, builder):
+        for name, seen in self.of.items():
+            layer = dict(builder.model.named_sublayers())[name]
+            layer.register_forward_post_hook(noting(seen))
+        return builder.optimizer
+
+
+def test_lsuv_scales_the_fresh_weights_on_the_batch_that_follows(seg):
+    """Mishkin and Matas: orthonormal, then unit (or `variance`) output variance."""
+    for variance in (1.0, 0.25):
+        block = {"re_init_iter": 4, "max_re_num": 1, "keep_last": 0,
+                 "weight_initializer": {"type": "LSUV", "variance": variance}}  # fmt: skip
+        seen = Outputs()
+        out = seg.folder / str(variance)
+        _, _, after = seg.train(seg.config(rifle=block), optimizer=seen.watch, out=out)
+        made = {name: outs[-8] for name, outs in seen.of.items()}  # of the 5th of 12 steps
+        for name, output in made.items():
+            assert output.var() == pytest.approx(variance, rel=1e-3), name
+        scaled = {e["parameter"]: e for e in seg.events("calibrated", out=out)}
+        assert set(scaled) == {"head.3.weight", "aux.weight"}
+        weight = after.heads[4]["head.3.weight"].reshape(6, 8)
+        factor = scaled["head.3.weight"]["factor"]
+        assert np.allclose(weight @ weight.T, np.eye(6), atol=1e-5)  # as it was written
+        assert factor > 0 and factor != 1
+        biases = after.heads[4]["head.3.bias"]
+        assert np.allclose(biases, -4.6)
+
+
+def test_lsuv_in_paddledetection_reaches_the_average(det):
+    block = {"re_init_iter": 4, "max_re_num": 1, "weight_initializer": "LSUV"}
+    path = det.config(epoch=2, rifle=block, use_ema=True)
+    det.train(path)
+    scaled = det.events(path, "calibrated")
+    assert {e["parameter"] for e in scaled} >= {f"yolo_head.pred_cls.{n}.weight" for n in range(3)}
+    assert {e["step"] for e in scaled} == {4}

@@ -68,6 +68,7 @@ def test_the_wheel_holds_the_start_up_file_and_names_it(wheel):
         # Uninstalling removes what is recorded.
         assert f"\n{PTH},sha256=" in "\n" + archive.read(record).decode()
         assert "rifle_ext/py.typed" in archive.namelist()
+        assert "rifle_ext/methods/rifle/README.md" in archive.namelist()
 
 
 def test_installing_and_uninstalling_with_pip(wheel, tmp_path):
@@ -210,7 +211,7 @@ def test_a_toolkit_works_when_the_adapter_is_broken(python):
     (python.site / "seg_hooks/toolkit.py").write_text("raise RuntimeError('broken')")
     done = python("-c", f"import sys, paddleseg; {ATTACHED}")
     assert done.stdout.split() == ["False"], done.stderr[-2000:]
-    assert "rifle-ext is not active: seg_hooks:attach failed with RuntimeError" in done.stderr
+    assert "[rifle-ext] not active: seg_hooks:attach failed with RuntimeError" in done.stderr
 
 
 def test_attaching_late_and_twice(python):

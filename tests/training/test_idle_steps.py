@@ -37,13 +37,13 @@ def test_the_test_would_see_it(seg, reads, monkeypatch):
     from rifle_ext.methods.rifle import hook as rifle_hook
 
     class Reading:
-        def __init__(self, *args):
+        def __init__(self, *args, **kwargs):
             pass
 
         def check(self):
             pass
 
-        def set(self, step):
+        def set(self, *args):
             np.asarray(paddle.ones([1]))
 
         def end(self):

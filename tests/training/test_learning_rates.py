@@ -56,6 +56,23 @@ def check(rates, watch, head, backbone):
             assert now * watch.rates[step][name] == pytest.approx(wanted, rel=1e-6), step
 
 
+RECOVERY = {
+    "re_init_iter": PERIOD, "max_re_num": 2, "keep_last": 0, "warm_up": 1, "ramp": 1,
+    "head_lr": {"scale": 3, "iterations": 2},
+}  # fmt: skip
+
+
+def check_recovery(rates, watch, head, backbone):
+    """Head and rest have the schedule's `rates` times the factors of the recovery."""
+    assert watch.steps == list(range(STEPS))
+    for step, rate in enumerate(rates):
+        since = step % PERIOD if step >= PERIOD else STEPS
+        assert watch.rate[step] == pytest.approx(rate, rel=1e-9), step
+        assert watch.rates[step][backbone] == {0: 0.0, 1: 0.5}.get(since, 1.0), step
+        for name in head:
+            assert watch.rates[step][name] == (3.0 if since < 2 else 1.0), step
+
+
 def steps_of(scheduler):
     """What a schedule gives at each step of a training, all by itself."""
     rates = []
@@ -70,11 +87,12 @@ def test_paddleseg(seg, what):
     from paddleseg.cvlibs import Config, SegBuilder
 
     schedule = {"type": what.split(",")[0], **PADDLESEG[what]}
-    path = seg.config(iters=STEPS, rifle=RIFLE, lr_scheduler=schedule)
-    rates = steps_of(SegBuilder(Config(str(path))).lr_scheduler)
-    assert len(set(rates)) > 1
-    _, _, after = seg.train(path)
-    check(rates, after, OUTPUTS, "neck.weight")
+    for block, checked in ((RIFLE, check), (RECOVERY, check_recovery)):
+        path = seg.config(iters=STEPS, rifle=block, lr_scheduler=schedule)
+        rates = steps_of(SegBuilder(Config(str(path))).lr_scheduler)
+        assert len(set(rates)) > 1
+        _, _, after = seg.train(path)
+        checked(rates, after, OUTPUTS, "neck.weight")
 
 
 def test_it_goes_on_after_a_resume(seg):
@@ -109,18 +127,26 @@ PADDLEDETECTION = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("what", sorted(PADDLEDETECTION))
-def test_paddledetection(det, what):
+BLOCKS = {"cyclic": (RIFLE, check), "recovery": (RECOVERY, check_recovery)}
+
+
+@pytest.mark.parametrize(
+    ("what", "block"),
+    [(what, "cyclic") for what in sorted(PADDLEDETECTION)]
+    + [(what, "recovery") for what in ("CosineDecay, warm-up", "PiecewiseDecay, values")],
+)
+def test_paddledetection(det, what, block):
     from ppdet.optimizer import LearningRate
 
+    rifle, checked = BLOCKS[block]
     rule = {"base_lr": 0.01, "schedulers": PADDLEDETECTION[what]}
-    path = det.config(epoch=3, snapshot_epoch=9, use_ema=False, rifle=RIFLE, LearningRate=rule)
+    path = det.config(epoch=3, snapshot_epoch=9, use_ema=False, rifle=rifle, LearningRate=rule)
     rates = steps_of(LearningRate(**rule)(step_per_epoch=4))
     assert len(set(rates)) > 1
     _, _, after = det.train(path)
     head = [name for name in after.rates[0] if ".pred_" in name]
     assert head
-    check(rates, after, head, "backbone.stem.conv1.conv.weight")
+    checked(rates, after, head, "backbone.stem.conv1.conv.weight")
 
 
 def test_it_is_what_the_optimizer_uses(seg):

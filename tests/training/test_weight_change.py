@@ -99,7 +99,7 @@ def test_a_training_whose_folder_is_gone_ends_all_the_same(seg, monkeypatch, sai
 
     monkeypatch.setattr(RifleHook, "on_train_end", folder_gone)
     model, _, _ = seg.train(seg.config(rifle={**RIFLE, "head_lr": "cyclic"}))
-    assert "[RIFLE] the end is not in the events file: " in said()
+    assert "[RIFLE] the events file cannot be written, from event end on: " in said()
     assert not model._forward_pre_hooks
 
 

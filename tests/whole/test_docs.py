@@ -10,11 +10,15 @@ import yaml
 from conftest import ROOT
 
 from rifle_ext import cli
-from rifle_ext.methods.rifle.block import BLOCK_KEY, RifleConfig, parse_block
+from rifle_ext.commands.blocks import block_models
+from rifle_ext.methods.rifle.block import BLOCK_KEY, parse_block
 
 pytestmark = pytest.mark.timeout(120)
 
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+READMES = {path.parent.name: path for path in (ROOT / "rifle_ext/methods").glob("*/README.md")}
+"""By the method whose code they lie beside."""
+
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *READMES.values()])
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -29,12 +33,23 @@ def test_the_site_builds_without_a_warning(tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "x/recipes/index.html").is_file()
+    for name, readme in READMES.items():
+        shown = (tmp_path / f"x/methods/{name}/index.html").read_text(encoding="utf-8")
+        for heading in re.findall(r"^#+ (.*)$", readme.read_text(encoding="utf-8"), re.MULTILINE):
+            assert f'id="{slug(heading)}"' in shown
+        assert "README.md" not in shown  # links lead to pages
 
 
 def test_every_page_is_in_the_navigation():
     nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]
     listed = {name for entry in nav for name in entry.values()}
-    assert listed == {page.name for page in (ROOT / "docs").glob("*.md")}
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")}
+    assert listed == pages | {f"methods/{name}.md" for name in READMES}
+
+
+def test_every_method_has_a_readme():
+    folders = {path.parent.name for path in (ROOT / "rifle_ext/methods").glob("*/__init__.py")}
+    assert set(READMES) == folders
 
 
 def slug(heading):
@@ -68,9 +83,48 @@ def test_blocks_parse(page):
 
 
 def test_every_key_of_the_block_is_documented():
-    text = (ROOT / "docs/block.md").read_text()
-    rows = re.findall(r"^\| `(\w+)` \|", text.split("## ")[0], re.MULTILINE)
-    assert rows == list(RifleConfig.model_fields)
+    for name, model in block_models(own=True).items():
+        text = READMES[name].read_text(encoding="utf-8")
+        section = re.search(r"^## The block$(.*?)^##", text, re.DOTALL | re.MULTILINE)
+        rows = re.findall(r"^\| `(\w+)` \|", section[1], re.MULTILINE)
+        assert rows == list(model.model_fields)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_named_files_exist(page):
+    if page.name == "CHANGELOG.md":  # names what was, too
+        return
+    folders = "rifle_ext|seg_hooks|det_hooks|tests|scripts|benchmarks|examples|configs"
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    for path in re.findall(rf"`((?:{folders})/[\w./-]*)`", text):
+        assert "NAME" in path or (ROOT / path).exists(), path
+    if page.name == "guarantees.md":
+        named = re.findall(r"(\S*?)test_(\w+)\.py", text)
+        assert named and all(
+            (ROOT / f"tests/{room}test_{name}.py").is_file() for room, name in named
+        )
+
+
+def test_the_tree_in_the_design_is_there():
+    """Each module of the map exists; a new one may be missing from it."""
+    (tree,) = [t for t in blocks(ROOT / "docs/design.md") if t.startswith("rifle_ext/\n")]
+    folders = []
+    for line in tree.splitlines():
+        depth = (len(line) - len(line.lstrip())) // 2
+        for name in re.findall(r"\S+(?:\.py|\.md|/)(?= |$)", line):
+            if name.startswith("docs"):
+                continue
+            assert (ROOT.joinpath(*folders[:depth]) / name).exists(), line
+            if name.endswith("/"):
+                folders[depth:] = [name]
+
+
+def test_the_commits_are_checked_by_the_linters_of_make():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    makefile = (ROOT / "Makefile").read_text()
+    lint = re.search(r"^lint:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)[1]
+    lint = lint.replace("$(PYTHON)", ".venv/bin/python").replace(" .\n", "\n")
+    assert [line.strip() for line in lint.splitlines()] == [hook["entry"] for hook in hooks]
 
 
 def test_both_languages_say_the_same():

@@ -19,6 +19,8 @@ from rifle_ext.commands.training_options import toolkits
 from rifle_ext.heads.outputs import own_parameters, probing, tensors_in
 from rifle_ext.methods.rifle.block import RifleConfig
 from rifle_ext.methods.rifle.plan import Plan
+from rifle_ext.redraw.reset import write
+from rifle_ext.redraw.size import SMALL, root_mean_square
 from rifle_ext.training.setup import Request
 
 ZOO = ROOT / "tests/data/zoo"
@@ -47,14 +49,40 @@ def test_outputs_are_found_and_redrawn_faithfully(toolkit, name):
         assert sorted(others) == sorted(expected.get("not_outputs", []))
         assert with_a_gradient_past_cut_layers(run, sorted(others)) == []
         built = {tensor: t.numpy() for tensor, t in plan.selection.tensors.items()}
-        first, second = ({n: t.numpy() for n, t in plan.draw(i).items()} for i in (1, 2))
+        drawn = [plan.draw(index) for index in (1, 2)]
+        first, second = ({n: t.numpy() for n, t in values.items()} for values in drawn)
+        small, none = (loss(run, plan, shrunk(drawn[0], factor)) for factor in (1, 1e-3))
+        # The defaults begin where their constants alone would: an even guess, the focal prior.
+        assert small == pytest.approx(none, rel=0.1)
+    inputs = plan._drawing._inputs
     for tensor, values in built.items():
         if np.array_equal(first[tensor], second[tensor]):  # no draw: constants, a table of anchors
             assert np.array_equal(first[tensor], values), tensor
         else:
             assert not np.array_equal(first[tensor], values), tensor
             if values.size >= 1000:
-                assert first[tensor].std() == pytest.approx(values.std(), rel=0.15), tensor
+                size = np.sqrt(np.square(values).mean())
+                factor = min(1.0, SMALL / np.sqrt(inputs[tensor]) / size) if values.ndim > 1 else 1
+                assert first[tensor].std() == pytest.approx(factor * values.std(), rel=0.15), tensor
+
+
+def shrunk(values, factor):
+    """Random weights times a factor."""
+    return {n: v * factor if root_mean_square(v) > 0 else v for n, v in values.items()}
+
+
+def loss(run, plan, values):
+    """The loss with some values in the output layers; of outputs, against an even guess."""
+    write(plan.selection.tensors, values)
+    with probing(run.model), paddle.no_grad():
+        outputs = run.forward()
+    if isinstance(outputs, dict) and "loss" in outputs:
+        return float(outputs["loss"])
+    tensors = [t for t in tensors_in(outputs) if t.dtype == paddle.float32]
+    if run.gives_losses:
+        return sum(float(t.sum()) for t in tensors)
+    log_softmax = paddle.nn.functional.log_softmax
+    return sum(float(-log_softmax(t, axis=1).mean() if t.ndim == 4 else t.mean()) for t in tensors)
 
 
 def planned(run, name):

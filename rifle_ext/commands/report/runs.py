@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, Collection, Dict, List, Optional, Sequence, Set, Tuple
 
+from rifle_ext.commands.blocks import block_models
 from rifle_ext.commands.report.reading import read, readers
 from rifle_ext.commands.report.recovery import Recovery, recoveries
 from rifle_ext.errors import RifleError
@@ -21,19 +22,22 @@ Change = Dict[int, Dict[str, float]]
 
 @dataclass(frozen=True)
 class Run:
-    """A training and what RIFLE did to it.
+    """A training and what methods did to it.
 
     Attributes
     ----------
     folder
         Its output folder.
-    block
-        The validated `rifle:` block; None if it was trained without one.
+    blocks
+        The validated block of each method that wrote a plan, by the method's key.
     total_steps
         Its length in iterations: as planned, or what was logged if it was trained without a block.
     resets
         The event of each reset, in order of their steps; the last one where a resumed training did
         one again.
+    expected
+        In how many iterations the plan expected the head to be back, by the reset's step; None if
+        not within its period.
     curves
         Loss and metric.
     change
@@ -43,9 +47,10 @@ class Run:
     """
 
     folder: Path
-    block: Optional[Dict[str, Any]]
+    blocks: Dict[str, Dict[str, Any]]
     total_steps: int
     resets: List[Dict[str, Any]]
+    expected: Dict[int, Optional[int]]
     curves: Curves
     change: Change
     change_from: str
@@ -78,23 +83,29 @@ class Run:
 
         The rest of the config is not compared.
         """
-        if self.block is None or not self.resets:
-            none = "without resets" if self.block is None else "no reset done"
-            return f"{none}, {self.total_steps} iterations"
-        defaults = {"layers": "auto", "head_lr": "none", "optimizer_state": "reset"}
+        others = [f"{key}: {_changed(key, block)}" for key, block in self.blocks.items()]
+        others = [said for said in others if not said.startswith("rifle: ")]
+        rifle = self.blocks.get("rifle")
+        if rifle is None or not self.resets:
+            none = "without resets" if rifle is None else "no reset done"
+            return "; ".join([f"{none}, {self.total_steps} iterations", *others])
         left_out = ("seed", "track", "max_re_num", "re_init_epoch", "re_init_iter", "keep_last")
-        more = [
-            f"{key}: {value}"
-            for key, value in self.block.items()
-            if key not in left_out and value != defaults.get(key)
-        ]
+        changed = _changed("rifle", rifle).items()
+        more = [f"{key}: {value}" for key, value in changed if key not in left_out]
         steps = ", ".join(map(str, self.reset_steps))
-        return "; ".join([f"reset after {steps} of {self.total_steps} iterations", *more])
+        return "; ".join([f"reset after {steps} of {self.total_steps} iterations", *more, *others])
 
     @property
     def is_baseline(self) -> bool:
-        """Whether it was trained without a block."""
-        return self.block is None
+        """Whether it was trained without any method."""
+        return not self.blocks
+
+
+def _changed(key: str, block: Dict[str, Any]) -> Dict[str, Any]:
+    """What of a method's block is not its default, as far as its defaults are known."""
+    model = block_models().get(key)
+    defaults = {} if model is None else model.model_validate({}).model_dump(mode="json")
+    return {name: value for name, value in block.items() if value != defaults.get(name)}
 
 
 def load(folder: Path, logs: Sequence[Path] = (), outputs: Collection[str] = ()) -> Run:
@@ -118,7 +129,7 @@ def load(folder: Path, logs: Sequence[Path] = (), outputs: Collection[str] = ())
     if not folder.is_dir():
         raise RifleError(f"{folder}: there is no such folder; name the output folder of a training")
     events = _events(folder / FILE_NAME)
-    plan = next((e for e in reversed(events) if e["event"] == "plan"), None)
+    plan = next((e for e in reversed(events) if "total_steps" in e), None)
     starts = [0, *(e["step"] for e in events if e["event"] == "resume")]
     curves = read(folder, logs, starts)
     epoch = plan["steps_per_epoch"] if plan else curves.steps_per_epoch
@@ -131,9 +142,10 @@ def load(folder: Path, logs: Sequence[Path] = (), outputs: Collection[str] = ())
         change, change_from = _from_checkpoints(files, sorted(resets), head), "checkpoints"
     return Run(
         folder,
-        plan.get("block") if plan else None,
+        {e.get("method", "rifle"): e.get("block", {}) for e in events if e["event"] == "plan"},
         total,
         [resets[step] for step in sorted(resets)],
+        {way["step"]: way["expected"] for way in (plan or {}).get("recovery", ())},
         curves,
         change,
         change_from if change else "",

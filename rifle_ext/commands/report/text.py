@@ -33,7 +33,8 @@ def _show_run(run: Run, console: Console) -> None:
             f"{run.last[1]:.4f} at the end"
         )
     for index, recovery in enumerate(run.recoveries, start=1):
-        say(f"  reset {index} after iteration {recovery.step}: " + _loss(recovery))
+        expected = _expected(run, recovery.step)
+        say(f"  reset {index} after iteration {recovery.step}: " + _loss(recovery) + expected)
         if recovery.metric is not None:
             say(f"    {run.curves.metric} " + _metric(recovery))
     if run.resets:
@@ -43,6 +44,14 @@ def _show_run(run: Run, console: Console) -> None:
         source = {"track": "tracked", "checkpoints": "by the checkpoints"}[run.change_from]
         say(f"  change of the weights in each period, % of their norm ({source})")
         console.print(_change(run))
+
+
+def _expected(run: Run, step: int) -> str:
+    """What the plan said, where the events have it."""
+    if step not in run.expected:
+        return ""
+    expected = run.expected[step]
+    return " (not expected back)" if expected is None else f" (expected after {expected})"
 
 
 def _loss(recovery: Recovery) -> str:

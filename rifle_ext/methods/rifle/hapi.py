@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional, Sequence, Union
+from typing import Any, Dict, Mapping, Optional, Sequence, Union
 
 import paddle
 from paddle import nn
@@ -21,8 +21,10 @@ class RIFLECallback(paddle.callbacks.Callback):
 
     Parameters
     ----------
-    layers, re_init_epoch, max_re_num, weight_initializer, seed, bias_initializer
+    layers, re_init_epoch, max_re_num, weight_initializer, seed, bias_initializer, scale, head_lr
         As for `RIFLE`. The optimizer is the one the model was prepared with.
+    warm_up, ramp
+        As for `RIFLE`; the model is the one that is fitted.
     """
 
     def __init__(
@@ -33,24 +35,44 @@ class RIFLECallback(paddle.callbacks.Callback):
         weight_initializer: InitializerLike = None,
         seed: int = 0,
         bias_initializer: InitializerLike = None,
+        scale: Union[str, float] = "auto",
+        head_lr: Union[str, Mapping[str, Any]] = "auto",
+        warm_up: int = 0,
+        ramp: int = 0,
     ) -> None:
         super().__init__()
-        self.rifle = RIFLE(
-            layers,
-            re_init_epoch,
-            max_re_num,
-            weight_initializer,
-            seed=seed,
-            bias_initializer=bias_initializer,
-        )
+        self._given: Dict[str, Any] = {
+            "layers": layers,
+            "re_init_epoch": re_init_epoch,
+            "max_re_num": max_re_num,
+            "weight_initializer": weight_initializer,
+            "seed": seed,
+            "bias_initializer": bias_initializer,
+            "scale": scale,
+        }
+        self._recovery: Dict[str, Any] = {"head_lr": head_lr, "warm_up": warm_up, "ramp": ramp}
+        self.rifle = RIFLE(**self._given)  # what is wrong is said at once
 
     def on_train_begin(self, logs: Optional[Dict[str, Any]] = None) -> None:
         """Take the optimizer and the number of epochs from the model that is being fitted."""
         refuse_parts()
         check_optimizer(self.model._optimizer)
-        self.rifle.optimizer = self.model._optimizer
-        self.rifle.epochs = self.params.get("epochs")
+        self.rifle = RIFLE(
+            **self._given,
+            **self._recovery,
+            optimizer=self.model._optimizer,
+            model=self.model.network,
+            epochs=self.params.get("epochs"),
+        )
 
     def on_epoch_begin(self, epoch: int, logs: Optional[Dict[str, Any]] = None) -> None:
         """Do the reset due after `epoch` epochs, if one is."""
         self.rifle.apply(current_epoch=epoch)
+
+    def on_train_batch_end(self, step: int, logs: Optional[Dict[str, Any]] = None) -> None:
+        """Count the step."""
+        self.rifle.step()
+
+    def on_train_end(self, logs: Optional[Dict[str, Any]] = None) -> None:
+        """Give the learning rates back."""
+        self.rifle.end()

@@ -9,15 +9,22 @@ from __future__ import annotations
 import time
 from typing import Optional
 
+from paddle import Tensor
+
 from rifle_ext.errors import RifleError
 from rifle_ext.methods.rifle.block import RifleConfig
 from rifle_ext.methods.rifle.journal import ResetJournal
 from rifle_ext.methods.rifle.outlook import outlook
 from rifle_ext.methods.rifle.plan import Plan
 from rifle_ext.methods.rifle.recovering import Recovering
-from rifle_ext.methods.rifle.schedule import Reset
-from rifle_ext.redraw.reset import check_optimizer, digest, reinitialize
+from rifle_ext.methods.rifle.recovery import at
+from rifle_ext.methods.rifle.schedule import Reset, cosine
+from rifle_ext.redraw.initializers import LSUV
+from rifle_ext.redraw.lsuv import Calibration
+from rifle_ext.redraw.reset import check_optimizer, digest, reinitialize, write_master_weights
 from rifle_ext.training.hooks import Hook, TrainingRun
+from rifle_ext.training.learning_rates import peak
+from rifle_ext.training.parameter_rates import CyclicRate
 from rifle_ext.training.plans import MethodPlan
 from rifle_ext.training.ranks import check_same, refuse_parts
 from rifle_ext.training.weight_change import WeightChange
@@ -68,7 +75,13 @@ class RifleHook(Hook):
             raise RifleError(f"{self.source}: {error}") from error
         self.schedule, self.selection = self._plan.schedule, self._plan.selection
         self._due = {reset.step: reset for reset in self.schedule.resets}
-        self._recovering = Recovering(self._plan, run)
+        head = self.selection.parameters.values()
+        self._recovering = Recovering(self.block, head, run.model, but=self._plan.layers)
+        self._cycle: Optional[CyclicRate] = None
+        if self.block.head_lr.cycle == "cosine":
+            highest = peak(run.optimizer._learning_rate, run.total_steps)
+            self._cycle = CyclicRate(run.optimizer, *highest)
+        self._calibration: Optional[Calibration] = None
         self._change: Optional[WeightChange] = None
         self._look_every = max(1, run.total_steps // LOOKS)
         self._started, self._looking, self._step = False, False, 0
@@ -84,9 +97,11 @@ class RifleHook(Hook):
         look = self._looking and (due is not None or step % self._look_every == 0)
         if look and self._change is not None:
             self._tell_change(self._change, step, restart=due is not None)
+        self._end_calibration()
         if due is not None:
             self._reset(run, due)
-        self._recovering.set(step)
+            self._calibrate(run, due)
+        self._recovering.set(step, at(step, self._plan.recoveries), self._cycling(step))
         if look:
             head = next(iter(self.selection.parameters.values()))
             rate = run.optimizer.get_lr() * head.optimize_attr["learning_rate"]
@@ -95,11 +110,18 @@ class RifleHook(Hook):
     def on_train_end(self, run: TrainingRun) -> None:
         """Give every learning rate back to the training's schedule."""
         self._recovering.end()
+        self._end_calibration()
         done = self._step + 1
         if self._change is not None and done == run.total_steps:
             run.scalar = None  # the toolkit has closed its record
             self._tell_change(self._change, done)
         self._journal.end()
+
+    def _cycling(self, step: int) -> float:
+        """What the head's rate is multiplied by for a cosine of its own."""
+        if self._cycle is None:
+            return 1.0
+        return self._cycle.factor(step, cosine(step, *self.schedule.period(step)))
 
     def _start(self, run: TrainingRun, step: int) -> None:
         """At the first step of this process: where it starts from is known only now."""
@@ -128,6 +150,29 @@ class RifleHook(Hook):
             self._journal.tell_weights(step, change.since, change.stages())
         if restart:
             change.restart(step)
+
+    def _calibrate(self, run: TrainingRun, due: Reset) -> None:
+        """Let the next batch scale the fresh weights, with `weight_initializer: LSUV`."""
+        spec = self.block.weight_initializer
+        if not isinstance(spec, LSUV):
+            return
+
+        def finish(name: str, value: Tensor, factor: float) -> None:
+            write_master_weights(run.optimizer, {name: named[name]}, {name: value})
+            for shadow in run.shadows:
+                shadow({name: value})
+            self._journal.tell_calibration(due.step, name, factor, digest({name: value}))
+
+        named = {n: p for n, p in self.selection.parameters.items() if len(p.shape) >= 2}
+        owners = {n: self._plan.layers[n.rpartition(".")[0]] for n in named}
+        owners = {n: layer for n, layer in owners.items() if n.endswith(".weight")}
+        self._calibration = Calibration(owners, spec.variance, finish)
+
+    def _end_calibration(self) -> None:
+        """At the step after a reset: what no batch came through is said."""
+        if self._calibration is not None:
+            self._journal.tell_uncalibrated(self._calibration.end())
+            self._calibration = None
 
     def _reset(self, run: TrainingRun, due: Reset) -> None:
         begin = time.perf_counter()

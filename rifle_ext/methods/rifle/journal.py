@@ -95,6 +95,20 @@ class ResetJournal:
             )
         )
 
+    def tell_calibration(self, step: int, name: str, factor: float, digest: str) -> None:
+        """A fresh weight that a batch has scaled after the reset at `step`."""
+        self._journal.event(
+            "calibrated", step=step, parameter=name, factor=round(factor, 6), digest=digest
+        )
+
+    def tell_uncalibrated(self, names: List[str]) -> None:
+        """Fresh weights that should have been scaled, but through which no batch came."""
+        if names:
+            self._journal.warn(
+                f"{', '.join(names)}: no batch came through as through a layer, so LSUV left the "
+                "weights orthonormal"
+            )
+
     def tell_weights(self, step: int, since: int, change: Dict[str, float]) -> None:
         """How far each stage has moved between two steps, as fractions of its norm."""
         self._journal.event("weights", step=step, since=since, change=change)

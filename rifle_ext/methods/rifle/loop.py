@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple, Union
 
 from paddle import Tensor, nn
 from paddle.nn.initializer import Initializer
@@ -13,9 +13,12 @@ from paddle.optimizer import Optimizer
 from rifle_ext.errors import RifleError
 from rifle_ext.heads.outputs import own_parameters
 from rifle_ext.methods.rifle.block import parse_block
+from rifle_ext.methods.rifle.recovering import Recovering
+from rifle_ext.methods.rifle.recovery import Recovery, pace_of, recovery
 from rifle_ext.methods.rifle.schedule import MOST
 from rifle_ext.redraw import fresh
 from rifle_ext.redraw.reset import check_optimizer, digest, reinitialize
+from rifle_ext.redraw.size import inputs_of, resized, root_mean_square
 from rifle_ext.training.ranks import refuse_parts
 
 InitializerLike = Union[None, str, Mapping[str, Any], Initializer]
@@ -38,12 +41,15 @@ class ResetDone:
         Names of what was reset: the layer's full name and the attribute.
     digest
         SHA-256 over the new values as float32 in the order of the names.
+    expected
+        Iterations after which the layers are expected to be learned again; None if not known.
     """
 
     epoch: int
     index: int
     parameters: Tuple[str, ...]
     digest: str
+    expected: Optional[int] = None
 
 
 class RIFLE:
@@ -74,6 +80,19 @@ class RIFLE:
     epochs
         Length of the training, if known: a reset that leaves fewer than `re_init_epoch` epochs is
         then left out.
+    scale
+        What random weights of the layers' own draw are multiplied by: ``"auto"`` makes them small,
+        so that a fresh head begins near an even guess, 1 leaves them as they are drawn.
+    head_lr
+        The layers' learning rate after each reset, as in the block: ``"auto"`` raises it for a
+        while where that is needed, ``"none"`` does not, a mapping says `scale` and `iterations`.
+        It needs the optimizer, and `step` called after each of its steps. None means auto where
+        both are there.
+    warm_up, ramp
+        For how many iterations after each reset the layers learn alone, and over how many the
+        learning rate of everything else comes back. They need `optimizer`, `model` and `step`.
+    model
+        The whole model, for `warm_up` and `ramp`.
 
     Raises
     ------
@@ -86,7 +105,9 @@ class RIFLE:
     >>> rifle = RIFLE(model.output, re_init_epoch=5, optimizer=optimizer)   # doctest: +SKIP
     >>> for epoch in range(20):                                             # doctest: +SKIP
     ...     rifle.apply(current_epoch=epoch)
-    ...     train_one_epoch(model, optimizer)
+    ...     for batch in loader:
+    ...         train(model, batch, optimizer)
+    ...         rifle.step()
     """
 
     def __init__(
@@ -99,6 +120,11 @@ class RIFLE:
         seed: int = 0,
         epochs: Optional[int] = None,
         bias_initializer: InitializerLike = None,
+        scale: Union[str, float] = "auto",
+        head_lr: Union[None, str, Mapping[str, Any]] = None,
+        warm_up: int = 0,
+        ramp: int = 0,
+        model: Optional[nn.Layer] = None,
     ) -> None:
         given = {"weight": weight_initializer, "bias": bias_initializer}
         ready = {kind: it for kind, it in given.items() if isinstance(it, Initializer)}
@@ -109,6 +135,10 @@ class RIFLE:
                 "weight_initializer": None if "weight" in ready else weight_initializer,
                 "bias_initializer": None if "bias" in ready else bias_initializer,
                 "seed": seed,
+                "scale": scale,
+                "head_lr": "auto" if head_lr is None else head_lr,
+                "warm_up": warm_up,
+                "ramp": ramp,
             },
             source="RIFLE(...)",
         )
@@ -122,7 +152,40 @@ class RIFLE:
         self._tensors = {name: getattr(layer, key) for name, (layer, key) in self._owners.items()}
         self._original = {name: tensor.clone().detach() for name, tensor in self._tensors.items()}
         self._initializers = replace(block.initializers(), **ready)
+        self._inputs = {
+            name: inputs_of(layer, self._tensors[name].shape)
+            for name, (layer, _) in self._owners.items()
+            if len(self._tensors[name].shape) >= 2
+        }
         self._last_epoch: Optional[int] = None
+        self._check_recovery(wanted=head_lr is not None, model=model)
+        head = [tensor for tensor in self._tensors.values() if not tensor.stop_gradient]
+        own = layer_names(model, (layer for layer, _ in self._owners.values()))
+        self._recovering = Recovering(block, head, model, but=own)
+        self._steps, self._way = 0, None  # type: int, Optional[Recovery]
+
+    def _check_recovery(self, wanted: bool, model: Optional[nn.Layer]) -> None:
+        """Stop if what a recovery needs is missing."""
+        block = self.block
+        if wanted and block.head_lr.cycle != "none":
+            raise RifleError("RIFLE(head_lr=...): a cycle of its own is for the toolkits' trainers")
+        raised = wanted and block.head_lr.scale != 1
+        if (raised or block.warm_up or block.ramp) and self.optimizer is None:
+            raise RifleError("RIFLE(head_lr=..., warm_up=..., ramp=...): give the optimizer, too")
+        if (block.warm_up or block.ramp) and model is None:
+            raise RifleError(
+                "RIFLE(warm_up=..., ramp=...): give the model, too: all that is not reset stands "
+                "still meanwhile"
+            )
+
+    def step(self) -> None:
+        """Count one step of the optimizer: call it after each, for the recovery from a reset."""
+        self._steps += 1
+        self._recovering.set(self._steps, self._way)
+
+    def end(self) -> None:
+        """After the training: give the learning rates back, should a recovery not be over."""
+        self._recovering.end()
 
     def apply(self, current_epoch: int) -> Optional[ResetDone]:
         """Reset the layers if `current_epoch` is a multiple of `re_init_epoch`.
@@ -152,9 +215,21 @@ class RIFLE:
             return None
         values = self._draw(index)
         reinitialize(self._tensors, values, self.optimizer)
-        done = ResetDone(current_epoch, index, tuple(values), digest(values))
+        self._way = self._recovery(current_epoch)
+        self._recovering.set(self._steps, self._way)
+        expected = None if self._way is None else self._way.expected
+        done = ResetDone(current_epoch, index, tuple(values), digest(values), expected)
         _log.info("[RIFLE] reset %d after %d epochs: %s", index, current_epoch, ", ".join(values))
         return done
+
+    def _recovery(self, epoch: int) -> Optional[Recovery]:
+        """The way back from a reset now; None if the loop does not say when a step is done."""
+        if self.optimizer is None or self._steps == 0:
+            return None
+        period = max(1, self._steps * (self.block.re_init_epoch or 1) // epoch)
+        pace = pace_of(self._sizes, self._tensors, self.optimizer)
+        rates = [float(self.optimizer.get_lr())] * (self._steps + period)
+        return recovery(self.block, self._steps, self._steps + period, rates, pace)
 
     def _draw(self, index: int) -> Dict[str, Tensor]:
         seed = self.block.seed
@@ -162,9 +237,20 @@ class RIFLE:
             values = dict(self._original)
         else:
             values = fresh.from_layers(self._owners, seed, index)
+        self._sizes = {name: root_mean_square(value) for name, value in values.items()}
         named = self._initializers.of(self._tensors)
+        if self.block.weight_initializer != "original":
+            own = {name: value for name, value in values.items() if name not in named}
+            values.update(resized(own, self._inputs, self.block.scale))
         values.update(fresh.from_initializers(named, self._tensors, seed, index))
         return values
+
+
+def layer_names(model: Optional[nn.Layer], layers: Iterable[nn.Layer]) -> Set[str]:
+    """The structured names of some layers of a model; none without a model."""
+    wanted = {id(layer) for layer in layers}
+    named = () if model is None else model.named_sublayers(include_self=True)
+    return {name for name, layer in named if id(layer) in wanted}
 
 
 def _owners(

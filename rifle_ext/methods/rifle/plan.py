@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List
 
 from paddle import Tensor
-from paddle.optimizer import SGD, Momentum, Optimizer
 
 from rifle_ext.errors import RifleError
 from rifle_ext.heads.selection import Selection, select
 from rifle_ext.methods.rifle.block import RifleConfig
 from rifle_ext.methods.rifle.drawing import Drawing
-from rifle_ext.methods.rifle.recovery import Pace, Recovery, recoveries
+from rifle_ext.methods.rifle.recovery import Recovery, pace_of, recoveries
 from rifle_ext.methods.rifle.schedule import Schedule, make_schedule
 from rifle_ext.training.hooks import TrainingRun
 from rifle_ext.training.learning_rates import foreseen, full_rate_steps_left
@@ -67,7 +66,7 @@ class Plan:
         restored = loaded if block.of_loaded == "restore" else {}
         self._drawing = Drawing(block, run, redrawn, restored)
         rates = foreseen(run.optimizer._learning_rate, run.total_steps)
-        pace = Pace(_distance(self._drawing.sizes, redrawn), _momentum(run.optimizer))
+        pace = pace_of(self._drawing.sizes, redrawn.parameters, run.optimizer)
         self.schedule: Schedule = make_schedule(
             block,
             run.total_steps,
@@ -147,16 +146,3 @@ class Plan:
             ],
             "warnings": self.warnings(),
         }
-
-
-def _distance(sizes: Dict[str, float], redrawn: Selection) -> float:
-    """How far the head has to go: the largest size over its own factor of the learning rate."""
-    factors = {n: p.optimize_attr["learning_rate"] for n, p in redrawn.parameters.items()}
-    return max((sizes[n] / f for n, f in factors.items() if f > 0), default=0.0)
-
-
-def _momentum(optimizer: Optional[Optimizer]) -> Optional[float]:
-    """That of an optimizer whose steps follow the gradient; None for an adaptive one."""
-    if isinstance(optimizer, Momentum):
-        return float(optimizer._momentum)
-    return 0.0 if isinstance(optimizer, SGD) else None

@@ -1,45 +1,49 @@
-"""Learning rates and running statistics during the recovery from a reset, in a trainer's loop."""
+"""Learning rates and running statistics during the recovery from a reset."""
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Collection, Iterable, Optional
+
+from paddle import Tensor, nn
 
 from rifle_ext.errors import RifleError
-from rifle_ext.methods.rifle.plan import Plan
-from rifle_ext.methods.rifle.recovery import at, factors
-from rifle_ext.methods.rifle.schedule import cosine
-from rifle_ext.training.hooks import TrainingRun
-from rifle_ext.training.learning_rates import peak
-from rifle_ext.training.parameter_rates import CyclicRate, ParameterRates
+from rifle_ext.methods.rifle.block import RifleConfig
+from rifle_ext.methods.rifle.recovery import Recovery, factors
+from rifle_ext.training.parameter_rates import ParameterRates
 from rifle_ext.training.stillness import StillStatistics, static_layers
 
 
 class Recovering:
-    """Sets, before each step, what the plan's recoveries say of it.
+    """Sets, before each step, what the recovery from the last reset says of it.
 
     Parameters
     ----------
-    plan
-        The plan.
-    run
-        Its training, not begun.
+    block
+        The validated block.
+    head
+        The parameters that are reset.
+    model
+        The model they are in; needed for `warm_up` and `ramp`.
+    but
+        Structured names of the layers that are reset: their running statistics never stand still.
     """
 
-    def __init__(self, plan: Plan, run: TrainingRun) -> None:
-        self._plan, self._run = plan, run
-        head = plan.selection.parameters
-        self._head = ParameterRates(head.values())
+    def __init__(
+        self,
+        block: RifleConfig,
+        head: Iterable[Tensor],
+        model: Optional[nn.Layer],
+        but: Collection[str] = (),
+    ) -> None:
+        self._block, self._model = block, model
+        heads = {id(parameter): parameter for parameter in head}
+        self._head = ParameterRates(heads.values())
         self._rest: Optional[ParameterRates] = None
         self._statistics: Optional[StillStatistics] = None
-        if plan.block.warm_up or plan.block.ramp:
-            named = run.model.named_parameters()
-            rest = [p for name, p in named if name not in head and not p.stop_gradient]
-            self._rest = ParameterRates(rest)
-            self._statistics = StillStatistics(run.model, but=plan.layers)
-        self._cycle: Optional[CyclicRate] = None
-        if plan.block.head_lr.cycle == "cosine":
-            highest, first = peak(run.optimizer._learning_rate, run.total_steps)
-            self._cycle = CyclicRate(run.optimizer, highest, first)
+        if model is not None and (block.warm_up or block.ramp):
+            changing = (p for p in model.parameters() if not p.stop_gradient)
+            self._rest = ParameterRates(p for p in changing if id(p) not in heads)
+            self._statistics = StillStatistics(model, but)
 
     def check(self) -> None:
         """Before the first step.
@@ -49,23 +53,27 @@ class Recovering:
         RifleError
             If running statistics are to be held still in a static graph, which would not notice.
         """
-        static = static_layers(self._run.model) if self._plan.block.warm_up else {}
-        if static:
+        warm_up = self._block.warm_up
+        if warm_up and self._model is not None and static_layers(self._model):
             raise RifleError(
-                f"rifle.warm_up = {self._plan.block.warm_up}: running statistics cannot be held "
-                "still in a model that is trained as a static graph; set warm_up to 0, or train "
-                "without to_static"
+                f"rifle.warm_up = {warm_up}: running statistics cannot be held still in a model "
+                "that is trained as a static graph; set warm_up to 0, or train without to_static"
             )
 
-    def set(self, step: int) -> None:
-        """For the step that follows `step` done ones."""
-        block = self._plan.block
-        now = factors(step, at(step, self._plan.recoveries), block.warm_up, block.ramp)
-        head = now.head
-        if self._cycle is not None:
-            fraction = cosine(step, *self._plan.schedule.period(step))
-            head *= self._cycle.factor(step, fraction)
-        self._head.multiply(head)
+    def set(self, step: int, way: Optional[Recovery], cycle: float = 1.0) -> None:
+        """For the step that follows `step` done ones.
+
+        Parameters
+        ----------
+        step
+            Optimizer steps done.
+        way
+            The recovery from the last reset; None before the first.
+        cycle
+            What else the head's rate is multiplied by.
+        """
+        now = factors(step, way, self._block.warm_up, self._block.ramp)
+        self._head.multiply(now.head * cycle)
         if self._rest is not None and self._statistics is not None:
             self._rest.multiply(now.rest)
             self._statistics.hold(now.still)

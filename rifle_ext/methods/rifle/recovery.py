@@ -12,7 +12,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import List, Optional, Sequence, Tuple, Union
+from typing import List, Mapping, Optional, Sequence, Tuple, Union
+
+from paddle import Tensor
+from paddle.optimizer import SGD, Momentum, Optimizer
 
 from rifle_ext.methods.rifle.block import RifleConfig
 from rifle_ext.methods.rifle.schedule import Schedule, cosine
@@ -64,6 +67,27 @@ class Pace:
         return AMPLY * self.steps(rate * factor)
 
 
+def pace_of(
+    sizes: Mapping[str, float], parameters: Mapping[str, Tensor], optimizer: Optional[Optimizer]
+) -> Pace:
+    """How fast the fresh tensors of a head can go.
+
+    Parameters
+    ----------
+    sizes
+        Root mean square of what the constructor draws for each, by name; 0 for constants.
+    parameters
+        The parameters of those names.
+    optimizer
+        What trains them.
+    """
+    factors = {name: p.optimize_attr["learning_rate"] for name, p in parameters.items()}
+    distance = max((sizes[name] / f for name, f in factors.items() if f > 0), default=0.0)
+    if isinstance(optimizer, Momentum):
+        return Pace(distance, float(optimizer._momentum))
+    return Pace(distance, 0.0 if isinstance(optimizer, SGD) else None)
+
+
 @dataclass(frozen=True)
 class Recovery:
     """The way back from one reset.
@@ -107,12 +131,13 @@ def recoveries(
         Of the head.
     """
     periods = [schedule.period(reset.step) for reset in schedule.resets]
-    return [_recovery(block, start, end, rates, pace) for start, end in periods]
+    return [recovery(block, start, end, rates, pace) for start, end in periods]
 
 
-def _recovery(
+def recovery(
     block: RifleConfig, start: int, end: int, rates: Sequence[float], pace: Pace
 ) -> Recovery:
+    """The way back from one reset, after `start` steps, in a period that ends after `end`."""
     rate = rates[start]
     wanted = block.head_lr
     scale = pace.scale(rate) if wanted.scale == "auto" else float(wanted.scale)

@@ -1,0 +1,71 @@
+"""Weights scaled to unit output variance on a batch of the training.
+
+Mishkin and Matas, "All you need is a good init", ICLR 2016 (LSUV): orthonormal weights (Saxe et al.
+2013), then divided by the standard deviation of the layer's output on a mini-batch. The paper
+repeats that until the variance is near 1; for a layer that is linear in its weights once is enough.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, List, Mapping
+
+import paddle
+from paddle import Tensor, nn
+
+Finish = Callable[[str, Tensor, float], None]
+"""Called with a weight's name, its new value and the factor, once that is known."""
+
+
+class Calibration:
+    """Scales the weights of some layers when the first training batch comes through them.
+
+    That is the forward pass that follows: it already computes with the scaled weights. With several
+    processes the variance is the mean of theirs, so that all of them have the same weights.
+
+    Parameters
+    ----------
+    layers
+        The layers by the names of their weights; the weight is their attribute `weight`.
+    variance
+        Wanted of each layer's output.
+    finish
+        What else has to know.
+    """
+
+    def __init__(self, layers: Mapping[str, nn.Layer], variance: float, finish: Finish) -> None:
+        self._variance, self._finish = variance, finish
+        self.waiting: Dict[str, Any] = {}
+        for name, layer in layers.items():
+            hook = self._hook(name)
+            self.waiting[name] = layer.register_forward_pre_hook(hook)
+
+    def end(self) -> List[str]:
+        """Wait no longer; the names of the weights through which no batch came."""
+        left = list(self.waiting)
+        for handle in self.waiting.values():
+            handle.remove()
+        self.waiting.clear()
+        return left
+
+    def _hook(self, name: str) -> Callable[[nn.Layer, Any], None]:
+        def before_forward(layer: nn.Layer, inputs: Any) -> None:
+            if not layer.training or name not in self.waiting:
+                return
+            self.waiting.pop(name).remove()
+            with paddle.no_grad():
+                factor = (self._variance / _output_variance(layer, inputs)) ** 0.5
+                value = layer.weight * factor
+                layer.weight.set_value(value)
+                self._finish(name, value, factor)
+
+        return before_forward
+
+
+def _output_variance(layer: nn.Layer, inputs: Any) -> float:
+    """Of what the layer makes of a batch, over all processes; never 0."""
+    variance = layer.forward(*inputs).astype("float32").var()
+    processes = paddle.distributed.get_world_size()
+    if processes > 1:
+        paddle.distributed.all_reduce(variance)
+        variance = variance / processes
+    return max(float(variance), 1e-12)
