@@ -15,7 +15,7 @@ from paddle import Tensor, nn
 from rifle_ext.heads.selection import select
 from rifle_ext.methods.rifle.block import RifleConfig
 from rifle_ext.methods.rifle.plan import Plan
-from rifle_ext.methods.rifle.recovering import Recovering
+from rifle_ext.methods.rifle.recovery import at, factors
 from rifle_ext.methods.rifle.schedule import Schedule, cosine, make_schedule
 from rifle_ext.training import parameter_rates
 from rifle_ext.training.hooks import Hook, TrainingRun
@@ -220,7 +220,7 @@ class FasterHead(Hook):
 
 
 class RatesOnly(Hook):
-    """The learning rates of a `rifle:` block at every step, without its resets.
+    """The head's learning rates of a `rifle:` block, without its resets.
 
     Parameters
     ----------
@@ -233,11 +233,13 @@ class RatesOnly(Hook):
 
     def on_train_begin(self, run: TrainingRun) -> None:
         """Make the plan."""
-        self._recovering = Recovering(Plan(self.block, run), run)
+        plan = Plan(self.block, run)
+        self._ways = plan.recoveries
+        self._rates = parameter_rates.ParameterRates(plan.selection.parameters.values())
 
     def on_step_begin(self, run: TrainingRun, step: int) -> None:
         """Set the rates of the next step."""
-        self._recovering.set(step)
+        self._rates.multiply(factors(step, at(step, self._ways)).head)
 
 
 class SaveWithoutOutputs(Hook):

@@ -139,7 +139,7 @@ def test_the_defaults_reset_after_they_are_forked_and_their_control_has_their_ra
         plan = Plan(parse_block(arm.blocks(run.total_steps, 0)["rifle"]), run)
         assert plan.schedule.resets[0].step >= arm.begins(run.total_steps)
         control = arms.control_of(toolkit, arms.DEFAULT)
-        (way,) = plan.recoveries
+        way = plan.recoveries[0]
         assert (control is None) == (way.scale == 1)
         if control:
             block = arms.ARMS[toolkit][control].blocks(run.total_steps, 0)["trick"]["block"]
