@@ -10,10 +10,11 @@ from typing import Any, Dict, Iterable, List, Optional
 import numpy as np
 import paddle
 
+from benchmarks.transfer import efficientnet_lite
 from rifle_ext.training.weight_change import relative_change
 
 
-def outcome(toolkit: str, folder: Path, pretrained: Optional[Path]) -> Dict[str, Any]:
+def outcome(toolkit: str, folder: Path, pretrained: Optional[Path], steps: int) -> Dict[str, Any]:
     """The metric at the end, the training loss on the way, and how far the backbone moved.
 
     Parameters
@@ -23,18 +24,21 @@ def outcome(toolkit: str, folder: Path, pretrained: Optional[Path]) -> Dict[str,
     folder
         With `train.log` and the training's output.
     pretrained
-        The weights that it began with; without them nothing is said of movements.
+        The weights that it began with; without them only the metric is told.
+    steps
+        How many it should have done.
 
     Returns
     -------
     dict
-        ``metric``, a fraction; ``losses``, by iteration; ``resets``, their iterations; ``moved``:
-        for each stage of the backbone the norm of its change over its norm at the beginning.
+        ``metric``, a fraction; ``at`` and ``losses``, iterations and the losses logged there;
+        ``resets``, their iterations; ``moved``: for each stage of the backbone the norm of its
+        change over its norm at the beginning.
 
     Raises
     ------
     ValueError
-        If the log has no evaluation.
+        If the log has no evaluation at the end.
     """
     logs = importlib.import_module(f"{toolkit}_hooks.logs")
     curves = logs.from_text((folder / "train.log").read_text(errors="replace").splitlines())
@@ -43,16 +47,23 @@ def outcome(toolkit: str, folder: Path, pretrained: Optional[Path]) -> Dict[str,
     found: Dict[str, Any] = {"metric": curves.metrics[max(curves.metrics)]}
     if pretrained is None:
         return found
-    found["losses"] = {step: round(loss, 4) for step, loss in curves.losses.items()}
-    found["resets"] = [
+    if max(curves.metrics) != steps:
+        raise ValueError(f"{folder / 'train.log'}: evaluated at {list(curves.metrics)}")
+    found["at"] = sorted(curves.losses)
+    found["losses"] = [float(f"{curves.losses[step]:.4g}") for step in found["at"]]
+    found["resets"] = resets(folder)
+    found["moved"] = moved(_backbone(pretrained), _backbone(last_weights(folder)))
+    return found
+
+
+def resets(folder: Path) -> List[int]:
+    """The iterations after which a training reset its outputs."""
+    return [
         event["step"]
         for path in folder.rglob("rifle_events.jsonl")
         for event in map(json.loads, path.read_text().splitlines())
         if event["event"] == "reset"
     ]
-    saved = _last_weights(folder)
-    found["moved"] = moved(_backbone(pretrained), _backbone(saved))
-    return found
 
 
 def moved(before: Dict[str, np.ndarray], after: Dict[str, np.ndarray]) -> Dict[str, float]:
@@ -76,7 +87,7 @@ def stage_of(name: str) -> str:
     return ".".join(parts[: number + 1])
 
 
-def _last_weights(folder: Path) -> Path:
+def last_weights(folder: Path) -> Path:
     """The checkpoint written last, best models apart."""
     files = [p for p in folder.rglob("*.pdparams") if "best_model" not in str(p)]
     return max(files, key=lambda path: path.stat().st_mtime)
@@ -84,7 +95,11 @@ def _last_weights(folder: Path) -> Path:
 
 def _backbone(path: Path) -> Dict[str, Any]:
     """The weights of a backbone, without running statistics."""
-    state = paddle.load(str(path), return_numpy=True)
+    if path.suffix == ".npz":
+        own = efficientnet_lite.read(efficientnet_lite.EfficientNetLite0(), str(path))
+        state = {f"backbone.{name}": values for name, values in own.items()}
+    else:
+        state = paddle.load(str(path), return_numpy=True)
     return {
         name: values
         for name, values in state.items()

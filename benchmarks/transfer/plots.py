@@ -3,94 +3,123 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List
+from typing import Any, Dict, List
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmarks.transfer.settings import COMPARED, LENGTHS, METRICS, STEPS, SWEPT, TOOLKITS
+from benchmarks.transfer.arms import DEFAULT, FORERUNNER
+from benchmarks.transfer.comparisons import Results, excess
+from benchmarks.transfer.experiments import CONFIRM, SEARCH
+from benchmarks.transfer.places import Place
 
-if TYPE_CHECKING:
-    from benchmarks.transfer.table import Place, Results
-
-MODELS = ("pp_liteseg", "gfl")
-LAST = 5  # logged losses that are averaged
+SEEDS = [*SEARCH, *CONFIRM]
+SHOWN = 300
+"""Iterations after a reset that the losses are shown for."""
 
 
 def write(results: Results, folder: Path) -> None:
     """Write all of them."""
     arms(results).savefig(folder / "benefit_arms.png", dpi=110)
-    lengths(results).savefig(folder / "benefit_lengths.png", dpi=110)
-    losses(results).savefig(folder / "benefit_losses.png", dpi=110)
+    burst(results).savefig(folder / "benefit_burst.png", dpi=110)
+    recovery(results).savefig(folder / "benefit_recovery.png", dpi=110)
+    movement(results).savefig(folder / "benefit_movement.png", dpi=110)
 
 
 def arms(results: Results) -> Figure:
-    """The difference to plain fine-tuning of every arm, with its 95 % interval."""
-    figure = Figure(figsize=(9, 4.5), layout="constrained")
-    for axis, model in zip(figure.subplots(1, 2, sharey=True), MODELS):
-        place = ("digits", model, STEPS)
-        compared = {arm: results.comparison(place, arm) for arm in COMPARED[1:]}
-        several = {arm: c.difference for arm, c in compared.items() if c}
-        names, found = list(several), list(several.values())
-        rows = range(len(names))
-        middle, half = [e.mean for e in found], [e.half for e in found]
-        axis.errorbar(middle, rows, xerr=half, fmt="o", capsize=3)
-        axis.axvline(0, color="grey", linewidth=0.8)
-        axis.set_yticks(rows, names)
-        axis.set_ylim(len(names) - 0.5, -0.5)
-        axis.locator_params(axis="x", nbins=5)
-        axis.set_title(model)
-        axis.set_xlabel(f"{METRICS[TOOLKITS[model]]} minus that of plain fine-tuning")
-        # A head that is never trained again would squeeze all else.
-        shown = [m - h for n, m, h in zip(names, middle, half) if n != "paddle-rifle"]
-        axis.set_xlim(left=min(shown, default=-0.1) - 0.02)
-    return figure
-
-
-def lengths(results: Results) -> Figure:
-    """The difference to plain fine-tuning against the length of the training."""
-    figure = Figure(figsize=(7, 4), layout="constrained")
+    """The difference to plain fine-tuning of every arm: each seed, the mean and its interval."""
+    places = [place for place in results.places(SEEDS) if results.rows(place, SEEDS)]
+    figure = Figure(figsize=(9, 0.6 + 0.28 * _lines(results, places)), layout="constrained")
     axis = figure.subplots()
-    for number in (1, 2, 3):
-        points = {
-            steps: results.comparison(("digits", "pp_liteseg", steps), f"rifle-{number}", SWEPT)
-            for steps in LENGTHS
-        }
-        found = {steps: c.difference for steps, c in points.items() if c}
-        at = [steps * 1.03 ** (number - 2) for steps in found]
-        means, halves = [e.mean for e in found.values()], [e.half for e in found.values()]
-        label = "1 reset" if number == 1 else f"{number} resets"
-        axis.errorbar(at, means, halves, marker="o", capsize=3, label=label)
-    axis.axhline(0, color="grey", linewidth=0.8)
-    axis.set_xscale("log")
-    axis.set_xticks(LENGTHS, [str(steps) for steps in LENGTHS])
-    axis.minorticks_off()
-    axis.set_xlabel("iterations of the fine-tuning")
-    axis.set_ylabel("mIoU minus that of plain fine-tuning")
-    axis.legend()
+    labels: List[str] = []
+    for place in places:
+        for row in results.rows(place, SEEDS):
+            at = len(labels)
+            labels.append(f"{place.model} {place.regime} ({place.data}): {row.arm}")
+            pairs = results.pairs(place, row.arm, "plain", SEEDS)
+            seeds = [ours["metric"] - plain["metric"] for ours, plain in pairs]
+            axis.plot(seeds, [at] * len(seeds), ".", color="grey", markersize=4)
+            half = row.plain.difference.half
+            bar = half if half == half else 0.0
+            colour = "C0" if not row.arm.endswith("control") else "C1"
+            axis.errorbar(row.plain.difference.mean, at, xerr=bar, fmt="o", color=colour, capsize=3)
+    axis.axvline(0, color="grey", linewidth=0.8)
+    axis.set_yticks(range(len(labels)), labels, fontsize=7)
+    axis.set_ylim(len(labels) - 0.5, -0.5)
+    axis.set_xlim(-0.08, 0.08)
+    axis.set_xlabel("mIoU or mAP minus that of plain fine-tuning (orange: controls without resets)")
     return figure
 
 
-def losses(results: Results) -> Figure:
-    """The training loss with and without resets, averaged over the seeds."""
+def _lines(results: Results, places: List[Place]) -> int:
+    return max(4, sum(len(results.rows(place, SEEDS)) for place in places))
+
+
+def burst(results: Results) -> Figure:
+    """The loss after the first reset minus plain fine-tuning's on the same batches."""
     figure = Figure(figsize=(9, 4), layout="constrained")
-    for axis, model in zip(figure.subplots(1, 2), MODELS):
-        place = ("digits", model, STEPS)
-        for arm in ("plain", "rifle-1", "rifle-3", "rifle-3-cyclic"):
-            _loss(axis, results, place, arm)
-        axis.set_title(model)
-        axis.set_xlabel("iteration")
-        axis.set_ylabel("training loss")
-        axis.set_yscale("log")
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside upper center", ncols=4)
+    axis = figure.subplots()
+    for place in results.places(SEEDS):
+        for arm in results.arms(place):
+            curves = [
+                excess(ours, plain, SHOWN)
+                for ours, plain in results.pairs(place, arm, "plain", SEEDS)
+                if ours["resets"]
+            ]
+            if curves and arm in (DEFAULT, FORERUNNER):
+                steps = sorted(set.intersection(*(set(curve) for curve in curves)))
+                means = [np.mean([curve[step] for curve in curves]) for step in steps]
+                label = f"{place.model} {place.data} {place.regime}: {arm}"
+                axis.plot(steps, means, label=label, linewidth=1)
+    axis.axhline(0, color="grey", linewidth=0.8)
+    axis.set_xlabel("iterations after the reset")
+    axis.set_ylabel("training loss minus plain fine-tuning's")
+    axis.set_yscale("symlog", linthresh=0.1)
+    axis.legend(fontsize=7, ncols=2)
     return figure
 
 
-def _loss(axis: Any, results: Results, place: Place, arm: str) -> None:
-    runs: List[Dict[str, float]] = [line["losses"] for line in results.runs(place, arm)]
-    if not runs:
-        return
-    steps = [step for step in runs[0] if all(step in run for run in runs)]
-    means = np.mean([[run[step] for step in steps] for run in runs], axis=0)
-    smooth = np.convolve(means, np.ones(LAST) / LAST, mode="valid")
-    axis.plot([int(step) for step in steps][LAST - 1 :], smooth, label=arm)
+def recovery(results: Results) -> Figure:
+    """After how many iterations the training loss was as low as before each reset."""
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    axis = figure.subplots()
+    labels: List[str] = []
+    for place in results.places(SEEDS):
+        for arm in results.arms(place):
+            found = results.recoveries(place, arm, SEEDS)
+            back = [r.loss_back for r in found if r.loss_back is not None]
+            if not found:
+                continue
+            at = len(labels)
+            labels.append(f"{place.model} {place.data} {place.regime}: {arm}")
+            axis.plot(back, [at] * len(back), "o", markersize=4, alpha=0.6)
+            text = f"{len(back)} of {len(found)}"
+            axis.annotate(text, (1.01, at), xycoords=("axes fraction", "data"), fontsize=7)
+    axis.set_yticks(range(len(labels)), labels, fontsize=7)
+    axis.set_ylim(len(labels) - 0.5, -0.5)
+    axis.set_xlabel("iterations until the training loss was as low as before the reset")
+    return figure
+
+
+def movement(results: Results) -> Figure:
+    """How far the backbone's stages moved, as a multiple of plain fine-tuning."""
+    places = [p for p in results.places(SEEDS) if len(results.arms(p)) > 1]
+    columns = max(1, min(3, len(places)))
+    rows = -(-max(1, len(places)) // columns)
+    figure = Figure(figsize=(9, 2.6 * rows), layout="constrained")
+    grid: Any = figure.subplots(rows, columns, squeeze=False).flatten()
+    for axis, place in zip(grid, places):
+        plain = results.movement(place, "plain", SEEDS)
+        used = [stage for stage in plain if plain[stage] > 0]
+        for arm in results.arms(place)[1:]:
+            moved: Dict[str, float] = results.movement(place, arm, SEEDS)
+            axis.plot([moved[s] / plain[s] for s in used], "o-", markersize=3, label=arm)
+        axis.axhline(1, color="grey", linewidth=0.8)
+        axis.set_xticks(range(len(used)), [s.split(".")[-1] for s in used], fontsize=7)
+        axis.set_title(f"{place.model} {place.data} {place.regime}", fontsize=8)
+        axis.legend(fontsize=6)
+    for axis in grid[len(places) :]:
+        axis.set_visible(False)
+    figure.supylabel("movement / plain's", fontsize=8)
+    figure.supxlabel("stage of the backbone, from the input", fontsize=8)
+    return figure

@@ -1,4 +1,4 @@
-"""One training: a toolkit's train tool with the benchmark's parts and tricks.
+"""One training, and the arms forked from it: a toolkit's train tool with the benchmark's parts.
 
 ``python -m benchmarks.transfer.run seg <seed> <flags of PaddleSeg's tools/train.py>``, or ``det``.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 
+from benchmarks.transfer.forking import ForkArms
 from rifle_ext.runtime.compat import before_paddle
 from rifle_ext.training.registry import register
 
@@ -17,8 +18,10 @@ def main(toolkit: str, seed: int) -> None:
     before_paddle()
     tricks = importlib.import_module("benchmarks.transfer.tricks")
     register("trick", tricks.hooks)
+    register("fork", lambda block, source: [ForkArms(**block)])
     tool = importlib.import_module(f"{toolkit}_hooks.train")
     importlib.import_module(f"benchmarks.transfer.{toolkit}_parts")
+    importlib.import_module("benchmarks.transfer.loader").load_in_this_thread()
     set_seed(seed)
     tool.main()
 

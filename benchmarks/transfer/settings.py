@@ -1,219 +1,157 @@
-"""Which trainings there are, and the config of each: pure data and functions."""
+"""The config of each training, and its digest: pure functions."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import hashlib
+import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Dict, List
 
 import yaml
 
-from benchmarks.transfer import data
+from benchmarks.transfer import data as data_sets
+from benchmarks.transfer.data import DATA
+from benchmarks.transfer.places import BATCH, MODELS, Model, Place, Run
+from benchmarks.transfer.regimes import (
+    DET_AUGMENTATIONS,
+    REGIMES,
+    SEG_AUGMENTATIONS,
+    Regime,
+    without,
+)
 
 CONFIGS = Path(__file__).parent / "configs"
-TOOLKITS = {"pp_liteseg": "seg", "pp_liteseg_sgd": "seg", "gfl": "det", "ppyoloe": "det"}
-SOURCES = {"pp_liteseg_sgd": "pp_liteseg"}
-"""Whose pre-training a model begins with, if not its own."""
-METRICS = {"seg": "mIoU", "det": "mAP"}
-
-SHOTS_BATCH, SOURCE_BATCH = 4, 8
 
 SOURCE_STEPS = {"pp_liteseg": 3000, "gfl": 2500, "ppyoloe": 2500}
 SOURCE_RATE = {"pp_liteseg": 0.004, "gfl": 0.002, "ppyoloe": 0.002}
-TARGET_RATE = {"pp_liteseg": 0.001, "pp_liteseg_sgd": 0.003, "gfl": 0.004, "ppyoloe": 0.002}
-"""Peak learning rates, of AdamW but for the one with SGD."""
-
-STEPS = 600
-"""Length of the trainings that compare the arms."""
-
-SGD_STEPS, SGD_ARMS = 1200, ("plain", "rifle-1", "rifle-3")
-LENGTHS, PLACED = (300, 600, 1200, 2400), (600, 1200)
-"""Lengths at which the number of resets is varied, and the place of the first one."""
-
-SWEPT = 3
-"""Seeds of these sweeps, of the one with SGD, and of the second task."""
-
-Change = Callable[[int], Dict[str, Any]]
+SOURCE_BATCH = 8
 
 
-def _rifle(**block: Any) -> Change:
-    return lambda steps: {"rifle": block}
+def source_config(model: str, folder: Path, save_to: Path) -> Dict[str, Any]:
+    """The config of a pre-training on a drawn source task.
 
-
-def _first_at(fraction: float, resets: int = 1) -> Change:
-    """Resets after this fraction of the training, and then at the same distance."""
-    return lambda steps: {
-        "rifle": {"re_init_iter": round(fraction * steps), "max_re_num": resets, "keep_last": 0}
-    }
-
-
-def _trick(name: str, **options: Any) -> Change:
-    return lambda steps: {"trick": {"type": name, **options}}
-
-
-ARMS: Dict[str, Change] = {
-    "plain": lambda steps: {},
-    "rifle": _rifle(),
-    "rifle-1": _rifle(max_re_num=1),
-    "rifle-2": _rifle(max_re_num=2),
-    "rifle-3": _rifle(max_re_num=3),
-    "rifle-1-cyclic": _rifle(max_re_num=1, head_lr="cyclic"),
-    "rifle-3-cyclic": _rifle(max_re_num=3, head_lr="cyclic"),
-    "cyclic-rate": _trick("CyclicRate", periods=4),
-    "dropout": _trick("HeadDropout", rate=0.2),
-    "dropconnect": _trick("DropConnect", rate=0.2),
-    "stochastic-depth": _trick("StochasticDepth", rate=0.2),
-    "disturbed-labels": lambda steps: {"disturb": 0.1},
-    "paddle-rifle": _trick("RecreatedHead", resets=1),
-    # When the first reset falls:
-    "rifle-1-at-10%": _first_at(0.10),
-    "rifle-1-at-25%": _first_at(0.25),
-    "rifle-1-at-75%": _first_at(0.75),
-    "rifle-3-by-38%": _first_at(0.125, resets=3),
-    # What a head that starts at zero should be given:
-    "rifle-1-normal": _rifle(max_re_num=1, weight_initializer={"type": "Normal", "std": 0.01}),
-    "rifle-3-normal": _rifle(max_re_num=3, weight_initializer={"type": "Normal", "std": 0.01}),
-}
-"""What each arm adds to the config of a training of so many steps; `rifle`: all defaults."""
-
-COMPARED = list(ARMS)[:13]
-ZERO = ("plain", "rifle", "rifle-1", "rifle-1-normal", "rifle-3", "rifle-3-normal")
-"""The arms of every comparison, and of the detector whose head starts at zero."""
-
-COUNTS = ("plain", "rifle", "rifle-1", "rifle-2", "rifle-3")
-PLACES = ("rifle-1-at-10%", "rifle-1-at-25%", "rifle-1-at-75%", "rifle-3-by-38%")
-
-
-@dataclass(frozen=True)
-class Run:
-    """One fine-tuning.
-
-    Attributes
+    Parameters
     ----------
-    task
-        A key of `data.TASKS`.
     model
-        A key of `TOOLKITS`.
-    steps
-        Optimizer steps.
-    arm
-        A key of `ARMS`.
-    seed
-        Which scenes it trains on, and the seed of the training.
-    """
-
-    task: str
-    model: str
-    steps: int
-    arm: str
-    seed: int
-
-    @property
-    def source(self) -> Tuple[str, str]:
-        """Task and model of the pre-training it begins with."""
-        return self.task, SOURCES.get(self.model, self.model)
-
-    @property
-    def key(self) -> str:
-        """The run in one word."""
-        return "/".join(str(value) for value in asdict(self).values())
-
-
-def experiments(seeds: int) -> List[Run]:
-    """All the fine-tunings: the comparison of the arms, the sweeps, and last the longest ones.
-
-    Parameters
-    ----------
-    seeds
-        How many seeds the arms are compared over; the sweeps take `SWEPT` of them.
-    """
-    main = [("digits", "pp_liteseg", STEPS, arm) for arm in COMPARED]
-    main += [("digits", "gfl", STEPS, arm) for arm in COMPARED]
-    main += [("digits", "ppyoloe", STEPS, arm) for arm in ZERO]
-    swept = [("digits", "pp_liteseg", steps, arm) for steps in LENGTHS for arm in COUNTS]
-    swept += [("digits", "pp_liteseg", steps, arm) for steps in PLACED for arm in PLACES]
-    swept += [("digits", "pp_liteseg_sgd", SGD_STEPS, arm) for arm in SGD_ARMS]
-    swept += [("fashion", "pp_liteseg", STEPS, arm) for arm in COUNTS]
-    wanted = [(run, seed) for seed in range(seeds) for run in main]
-    wanted += [(run, seed) for seed in range(min(seeds, SWEPT)) for run in swept]
-    runs = [Run(*run, seed) for run, seed in dict.fromkeys(wanted) if data.available(run[0])]
-    return sorted(runs, key=lambda run: run.steps == max(LENGTHS))
-
-
-def source_config(task: str, model: str, scenes: Path, save_to: Path) -> Dict[str, Any]:
-    """The config of a pre-training.
-
-    Parameters
-    ----------
-    task, model
-        As of a `Run`.
-    scenes
-        The task's folder.
+        A key of `MODELS`.
+    folder
+        The data set's folder.
     save_to
         The file for the weights without the output layers.
     """
-    steps, rate = SOURCE_STEPS[model], SOURCE_RATE[model]
-    folder, epoch = scenes / "source", data.SOURCE // SOURCE_BATCH
-    if TOOLKITS[model] == "seg":
-        config = _seg(model, folder, "train", steps, rate, SOURCE_BATCH)
+    name, new = MODELS[model].base or model, MODELS[model].new
+    steps, rate = SOURCE_STEPS[name], SOURCE_RATE[name]
+    target, epoch = folder / "source", data_sets.SOURCE // SOURCE_BATCH
+    if MODELS[model].toolkit == "seg":
+        config = _seg(model, target, target / "train.txt", steps, rate, SOURCE_BATCH)
     else:
-        config = _det(model, folder, "train", steps // epoch, rate, SOURCE_BATCH)
-    return {**config, "trick": {"type": "SaveWithoutOutputs", "path": str(save_to)}}
+        config = _det(model, target, "train.json", steps // epoch, rate, SOURCE_BATCH)
+    layers = {"layers": list(new)} if new else {}
+    return {**config, "trick": {"type": "SaveWithoutOutputs", "path": str(save_to), **layers}}
 
 
-def target_config(run: Run, scenes: Path, pretrained: Path) -> Dict[str, Any]:
-    """The config of a fine-tuning.
+def trunk_config(place: Place, seed: int, folder: Path, pretrained: Path) -> Dict[str, Any]:
+    """The config of plain fine-tuning, which all arms of this place and seed are forked from.
+
+    Parameters
+    ----------
+    place, seed
+        As of a `Run`.
+    folder
+        The data set's folder.
+    pretrained
+        The file of the weights to start from.
+    """
+    model, regime = MODELS[place.model], REGIMES[place.regime]
+    target, stem = folder / "target", f"few/{place.regime}_{seed}"
+    if model.toolkit == "seg":
+        few = folder / f"{stem}.txt"
+        config = _seg(place.model, target, few, place.steps, model.rate, BATCH)
+        config["val_dataset"]["val_path"] = str(folder / DATA[place.data].val_list)
+    else:
+        few_json = str(folder / f"{stem}.json")
+        config = _det(place.model, target, few_json, place.epochs, model.rate, BATCH)
+    config.update(_begin_with(model, str(pretrained)))
+    if not regime.augmented:
+        _without_augmentation(config, place)
+    if not regime.decay:
+        config.update(_no_decay(model.toolkit))
+    return config
+
+
+def digest(run: Run, source: str) -> str:
+    """A digest of everything that decides what a run does, package and versions apart.
 
     Parameters
     ----------
     run
         Which one.
-    scenes
-        The task's folder.
-    pretrained
-        The file of the weights to start from.
+    source
+        The digest of the pre-training it begins with.
     """
-    change = ARMS[run.arm](run.steps)
-    if "rifle" in change:
-        change["rifle"] = {**change["rifle"], "seed": run.seed}  # other fresh heads for each seed
-    disturb = change.pop("disturb", None)
-    seg = TOOLKITS[run.model] == "seg"
-    folder, few, rate = scenes / "target", f"few_{run.seed}", TARGET_RATE[run.model]
-    if seg:
-        config = _seg(run.model, folder, few, run.steps, rate, SHOTS_BATCH)
-        config["model"] = {"pretrained": str(pretrained)}
-    else:
-        epochs = run.steps // (data.SHOTS // SHOTS_BATCH)
-        config = _det(run.model, folder, few, epochs, rate, SHOTS_BATCH)
-        config["pretrain_weights"] = str(pretrained)
-    if disturb:
-        _disturb(config, seg, disturb)
-    return {**config, **change}
+    config = trunk_config(run.place, run.seed, Path("data"), Path("pretrained"))
+    data, regime = DATA[run.place.data], REGIMES[run.place.regime]
+    drawn = (data_sets.SOURCE, data_sets.VAL, data_sets.SIZE)
+    sizes = drawn if data.write else (data_sets.EVERY,)
+    images = [data.few, data.several, *sizes, data_sets.VERSION, _what(regime)]
+    bases = resolved(base_of(run.place.model))
+    return _hash([source, {**config, "_base_": 0, "_BASE_": 0}, bases, images, run.blocks()])
+
+
+def source_digest(name: str, model: str) -> str:
+    """A digest of what decides a pre-training on the source task of a drawn data set."""
+    config = source_config(model, Path(name), Path("weights"))
+    sizes = [data_sets.SOURCE, data_sets.SIZE, data_sets.VERSION]
+    bases = resolved(base_of(model))
+    return _hash([{**config, "_base_": 0, "_BASE_": 0}, bases, sizes])
+
+
+def base_of(model: str) -> Path:
+    """The config file that a model's configs are based on."""
+    return CONFIGS / f"{MODELS[model].base or model}.yml"
+
+
+def resolved(path: Path) -> List[Any]:
+    """The contents of a config file and of all those it is based on."""
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    bases = content.get("_base_") or content.get("_BASE_") or []
+    bases = [bases] if isinstance(bases, str) else bases
+    return [content, *(resolved(path.parent / base) for base in bases)]
+
+
+def _what(regime: Regime) -> Dict[str, Any]:
+    """What a regime does to data and training, beside what a config says."""
+    return {k: v for k, v in asdict(regime).items() if k not in ("words", "length")}
+
+
+def _hash(what: Any) -> str:
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _seg(
-    model: str, folder: Path, scenes: str, steps: int, rate: float, batch: int
+    model: str, folder: Path, images: Path, steps: int, rate: float, batch: int
 ) -> Dict[str, Any]:
     root = {"dataset_root": str(folder)}
     return {
-        "_base_": str(CONFIGS / f"{model}.yml"),
+        "_base_": str(base_of(model)),
         "iters": steps,
         "batch_size": batch,
-        "train_dataset": {**root, "train_path": str(folder / f"{scenes}.txt")},
+        "train_dataset": {**root, "train_path": str(images)},
         "val_dataset": {**root, "val_path": str(folder / "val.txt")},
         "lr_scheduler": {"learning_rate": rate},
     }
 
 
 def _det(
-    model: str, folder: Path, scenes: str, epochs: int, rate: float, batch: int
+    model: str, folder: Path, images: str, epochs: int, rate: float, batch: int
 ) -> Dict[str, Any]:
     warm_up = {"name": "LinearWarmup", "start_factor": 0.1, "steps": 20}
     return {
-        "_BASE_": [str(CONFIGS / f"{model}.yml")],
+        "_BASE_": [str(base_of(model))],
         "epoch": epochs,
         "snapshot_epoch": epochs,
-        "TrainDataset": {"dataset_dir": str(folder), "anno_path": f"{scenes}.json"},
+        "TrainDataset": {"dataset_dir": str(folder), "anno_path": images},
         "EvalDataset": {"dataset_dir": str(folder)},
         "TestDataset": {"dataset_dir": str(folder)},
         "TrainReader": {"batch_size": batch},
@@ -224,15 +162,39 @@ def _det(
     }
 
 
-def _disturb(config: Dict[str, Any], seg: bool, rate: float) -> None:
-    """Add disturbed labels to a config's training data, in place."""
-    base = CONFIGS / ("pp_liteseg.yml" if seg else "detector.yml")
-    base_config = yaml.safe_load(base.read_text())
-    if seg:
-        *transforms, normalize = base_config["train_dataset"]["transforms"]
-        disturb = {"type": "DisturbLabels", "rate": rate, "num_classes": 6}
-        config["train_dataset"]["transforms"] = [*transforms, disturb, normalize]
-    else:
-        transforms = base_config["TrainReader"]["sample_transforms"]
-        disturb = {"DisturbLabels": {"rate": rate, "num_classes": 5}}
-        config["TrainReader"]["sample_transforms"] = [*transforms, disturb]
+def _begin_with(model: Model, pretrained: str) -> Dict[str, Any]:
+    """What of a config names the weights to start from."""
+    if model.toolkit == "seg":
+        found = {"pretrained": pretrained}
+        return {"model": {"backbone": found} if model.imagenet else found}
+    if model.imagenet:
+        return {"EfficientNetLite": {"pretrained": pretrained}}
+    return {"pretrain_weights": pretrained}
+
+
+def _without_augmentation(config: Dict[str, Any], place: Place) -> None:
+    """Replace a config's training transforms, in place."""
+    seg = place.toolkit == "seg"
+    section, key = ("train_dataset", "transforms") if seg else ("TrainReader", "sample_transforms")
+    names = SEG_AUGMENTATIONS if seg else DET_AUGMENTATIONS
+    bases = resolved(base_of(place.model))
+    config[section][key] = without(_first(bases, section, key), names)
+
+
+def _first(bases: List[Any], section: str, key: str) -> List[Any]:
+    """A list of the nearest config file that has it, of those that `resolved` gives.
+
+    As in the toolkits, what a file says counts more than what those say that it is based on, and
+    of these the last one's word most.
+    """
+    content, *others = bases
+    if key in content.get(section, {}):
+        return list(content[section][key])
+    found = (_first(base, section, key) for base in reversed(others))
+    return next((transforms for transforms in found if transforms), [])
+
+
+def _no_decay(toolkit: str) -> Dict[str, Any]:
+    if toolkit == "seg":
+        return {"optimizer": {"weight_decay": 0.0}}
+    return {"OptimizerBuilder": {"optimizer": {"weight_decay": 0.0}}}

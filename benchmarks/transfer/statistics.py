@@ -1,4 +1,4 @@
-"""Means, intervals and paired tests over seeds: pure functions."""
+"""Means, intervals, paired tests and their power over seeds: pure functions, by scipy's means."""
 
 from __future__ import annotations
 
@@ -6,25 +6,30 @@ from dataclasses import dataclass
 from typing import Sequence
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 LEVEL = 0.95
+POWER = 0.8
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds.
+    """A mean over seeds with its 95 % interval (Student's t); NaN for a single value.
 
     Attributes
     ----------
-    mean
+    mean, low, high
         Of the values.
-    half
-        Half the width of its 95 % interval (Student's t); NaN for a single value.
     """
 
     mean: float
-    half: float
+    low: float
+    high: float
+
+    @property
+    def half(self) -> float:
+        """Half the width of the interval."""
+        return (self.high - self.low) / 2
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,8 @@ class Comparison:
     ----------
     difference
         Of the metric, arm minus baseline.
+    spread
+        Standard deviation of the differences.
     p
         Of the paired t-test, two-sided; not corrected for the number of arms.
     wins, seeds
@@ -42,28 +49,59 @@ class Comparison:
     """
 
     difference: Estimate
+    spread: float
     p: float
     wins: int
     seeds: int
 
+    @property
+    def visible(self) -> float:
+        """The smallest true difference that so many seeds of this spread would have shown."""
+        return smallest_effect(self.spread, self.seeds)
+
 
 def estimate(values: Sequence[float]) -> Estimate:
     """The mean of values of shape ``(seeds,)`` with its interval."""
-    array = np.asarray(values, np.float64)
-    if len(array) < 2:
-        return Estimate(float(array.mean()), float("nan"))
-    error = array.std(ddof=1) / np.sqrt(len(array))
-    return Estimate(
-        float(array.mean()), float(stats.t.ppf(0.5 + LEVEL / 2, len(array) - 1) * error)
-    )
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return Estimate(mean, float("nan"), float("nan"))
+    if np.ptp(values) == 0:
+        return Estimate(mean, mean, mean)
+    interval = stats.t.interval(LEVEL, len(values) - 1, loc=mean, scale=stats.sem(values))
+    return Estimate(mean, float(interval[0]), float(interval[1]))
 
 
 def compare(arm: Sequence[float], baseline: Sequence[float]) -> Comparison:
     """Compare values of the same seeds, both of shape ``(seeds,)``."""
-    difference = [a - b for a, b in zip(arm, baseline)]
-    same = bool(np.ptp(difference) < 1e-9)  # no spread: the test knows nothing
+    difference = np.subtract(arm, baseline)
+    several = len(difference) > 1
+    same = not several or bool(np.ptp(difference) < 1e-9)  # no spread: the test knows nothing
     p = float("nan") if same else float(stats.ttest_rel(arm, baseline).pvalue)
-    return Comparison(estimate(difference), p, sum(d > 0 for d in difference), len(difference))
+    spread = float(np.std(difference, ddof=1)) if several else float("nan")
+    wins = int((difference > 0).sum())
+    return Comparison(estimate(difference.tolist()), spread, p, wins, len(difference))
+
+
+def smallest_effect(spread: float, seeds: int) -> float:
+    """The true difference that a paired t-test at 5 % finds in 80 % of all trials.
+
+    Parameters
+    ----------
+    spread
+        Standard deviation of the paired differences.
+    seeds
+        Their number; NaN comes back for fewer than two.
+    """
+    if seeds < 2 or not spread > 0:
+        return float("nan")
+    critical = stats.t.ppf(0.5 + LEVEL / 2, seeds - 1)
+
+    def missed(effect: float) -> float:
+        return float(stats.nct.cdf(critical, seeds - 1, effect)) - (1 - POWER)
+
+    with np.errstate(all="ignore"):  # scipy's tails underflow
+        noncentrality = optimize.brentq(missed, 0.0, 20.0)
+    return float(noncentrality) * spread / float(np.sqrt(seeds))
 
 
 def holm(p_values: Sequence[float]) -> Sequence[float]:

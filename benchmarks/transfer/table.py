@@ -1,230 +1,222 @@
-"""Write docs/benefit.md and its plots from the results: ``python -m benchmarks.transfer.table``."""
+"""Write docs/benefit.md's tables and plots: ``python -m benchmarks.transfer.table``.
+
+They come from the results alone. The page holds the tables between comments ``<!-- begin name -->``
+and ``<!-- end name -->``; the rest of it is written by hand.
+"""
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
-from benchmarks.transfer import plots
-from benchmarks.transfer.data import SEEDS
-from benchmarks.transfer.settings import (
-    ARMS,
-    COMPARED,
-    COUNTS,
-    LENGTHS,
-    METRICS,
-    PLACED,
-    SGD_ARMS,
-    SGD_STEPS,
-    STEPS,
-    SWEPT,
-    TOOLKITS,
-    ZERO,
-)
-from benchmarks.transfer.statistics import Comparison, compare, estimate, holm
-from rifle_ext.commands.report.recovery import Recovery, recoveries
+from benchmarks.transfer import plots, records
+from benchmarks.transfer.arms import DEFAULT, FORERUNNER
+from benchmarks.transfer.comparisons import BURST, Results, Row
+from benchmarks.transfer.experiments import CONFIRM, SEARCH
+from benchmarks.transfer.places import METRICS, Place
+from benchmarks.transfer.regimes import REGIMES
+from benchmarks.transfer.statistics import Comparison, estimate
 
-RESULTS = Path(__file__).parent / "results/runs.jsonl"
 PAGE = Path(__file__).resolve().parents[2] / "docs/benefit.md"
-MARK = "<!-- written by benchmarks/transfer/table.py -->\n"
 
 SIGNIFICANT = 0.05
+HARM = 0.01
+"""A loss that the goal wants excluded: one point."""
+LEAST = 3
+"""Seeds from which on a table says what to expect."""
 
-Line = Dict[str, Any]
-Place = Tuple[str, str, int]
-"""Task, model and steps: what a table is about."""
-
-
-class Results:
-    """The results, by what was run."""
-
-    def __init__(self, lines: Iterable[Line]) -> None:
-        self.sources = {x["key"]: x["metric"] for x in lines if x["key"].endswith("/source")}
-        self._runs: Dict[Tuple[Place, str], Dict[int, Line]] = defaultdict(dict)
-        for line in lines:
-            if "arm" in line:
-                place = (line["task"], line["model"], line["steps"])
-                self._runs[place, line["arm"]][line["seed"]] = line
-
-    def runs(self, place: Place, arm: str) -> List[Line]:
-        """The runs of an arm, in the order of their seeds."""
-        return [line for _, line in sorted(self._runs[place, arm].items())]
-
-    def metrics(self, place: Place, arm: str) -> List[float]:
-        """Their metrics."""
-        return [line["metric"] for line in self.runs(place, arm)]
-
-    def comparison(self, place: Place, arm: str, seeds: int = SEEDS) -> Optional[Comparison]:
-        """The arm against plain fine-tuning, over those of the first seeds that both have.
-
-        None for fewer than two.
-        """
-        arms, plain = self._runs[place, arm], self._runs[place, "plain"]
-        both = sorted(seed for seed in set(arms) & set(plain) if seed < seeds)
-        if len(both) < 2:
-            return None
-        return compare([arms[s]["metric"] for s in both], [plain[s]["metric"] for s in both])
-
-    def recoveries(self, place: Place, arm: str) -> List[Recovery]:
-        """What each reset of each run cost."""
-        return [
-            recovery
-            for line in self.runs(place, arm)
-            for recovery in recoveries(
-                line["resets"], {int(step): loss for step, loss in line["losses"].items()}, {}
-            )
-        ]
-
-
-def read(path: Path = RESULTS) -> Results:
-    """Read the results."""
-    return Results([json.loads(line) for line in path.read_text().splitlines()])
+Table = List[str]
 
 
 def main() -> None:
-    """Replace what stands under the mark, and the plots."""
-    results = read()
-    above = PAGE.read_text(encoding="utf-8").split(MARK)[0]
-    PAGE.write_text(above + MARK + "\n" + "\n".join(page(results)) + "\n", encoding="utf-8")
+    """Replace the page's tables and plots."""
+    results = Results(records.read().values())
+    text = PAGE.read_text(encoding="utf-8")
+    for name, make in BLOCKS.items():
+        text = put(text, name, make(results))
+    PAGE.write_text(text, encoding="utf-8")
     plots.write(results, PAGE.parent / "images")
 
 
-def page(results: Results) -> List[str]:
-    """The tables."""
-    lines = ["### Source tasks", "", "| pre-training | metric on its own task |", "|---|---|"]
-    lines += [
-        f"| {key[: -len('/source')]} | {METRICS[TOOLKITS[key.split('/')[1]]]} {metric:.3f} |"
-        for key, metric in results.sources.items()
-    ]
-    for model in ("pp_liteseg", "gfl"):
-        place = ("digits", model, STEPS)
-        lines += ["", f"### All arms: {_title(place)}", "", *arms_table(results, place, COMPARED)]
-    place = ("fashion", "pp_liteseg", STEPS)
-    if results.runs(place, "plain"):
-        arms = [arm for arm in ARMS if results.runs(place, arm)]
-        lines += ["", f"### Fashion-MNIST: {_title(place)}", "", *arms_table(results, place, arms)]
-    place = ("digits", "pp_liteseg_sgd", SGD_STEPS)
-    lines += ["", f"### Momentum SGD: {_title(place)}", "", *arms_table(results, place, SGD_ARMS)]
-    place = ("digits", "ppyoloe", STEPS)
-    lines += ["", f"### A head of zeros: {_title(place)}", "", *arms_table(results, place, ZERO)]
-    lines += ["", "### Number of resets and length", "", *lengths_table(results)]
-    lines += ["", "### Place of the first reset", "", *places_table(results)]
-    lines += ["", "### Recovery", "", *recovery_table(results)]
-    lines += ["", "PaddleDetection logs medians, so its figures come some iterations late."]
-    for model, steps in (("pp_liteseg", STEPS), ("gfl", STEPS), ("pp_liteseg_sgd", SGD_STEPS)):
-        place = ("digits", model, steps)
-        lines += ["", f"### Movement of the backbone: {_title(place)}", ""]
-        lines += movement_table(results, place)
-    return lines
+def put(text: str, name: str, lines: Table) -> str:
+    """Put lines in place of what stands between a page's comments of this name.
+
+    Raises
+    ------
+    ValueError
+        If the page does not have them.
+    """
+    begin, end = f"<!-- begin {name} -->\n", f"<!-- end {name} -->"
+    if text.count(begin) != 1 or text.count(end) != 1:
+        raise ValueError(f"the page has no place, or several, for the table {name}")
+    before, rest = text.split(begin)
+    return "".join([before, begin, "\n", "\n".join(lines), "\n\n", end, rest.split(end)[1]])
 
 
-def _title(place: Place) -> str:
-    task, model, steps = place
-    return f"{model}, {task}, {steps} iterations"
-
-
-def arms_table(results: Results, place: Place, arms: Sequence[str]) -> List[str]:
-    """Mean, interval and paired test of each arm."""
-    found = {arm: results.comparison(place, arm) for arm in arms if arm != "plain"}
-    tested = {arm: c for arm, c in found.items() if c is not None and c.p == c.p}
-    corrected = dict(zip(tested, holm([c.p for c in tested.values()])))
-    metric = METRICS[TOOLKITS[place[1]]]
+def summary(results: Results) -> Table:
+    """What to expect of the defaults: one row for each regime and model."""
     lines = [
-        f"| arm | seeds | {metric} | minus plain | p | p, corrected | better in |",
+        "| your data are like this | model | seeds | plain | RIFLE minus plain | minus control "
+        "| expect |",
         "|---" * 7 + "|",
     ]
-    for arm in arms:
-        if not results.runs(place, arm):
+    for place in sorted(results.places([*SEARCH, *CONFIRM]), key=_order):
+        confirmed = results.compare(place, DEFAULT, "plain", CONFIRM) is not None
+        arm, seeds = (DEFAULT, CONFIRM) if confirmed else (FORERUNNER, SEARCH)
+        row = next((r for r in results.rows(place, seeds) if r.arm == arm), None)
+        if row is None or row.plain.seeds < LEAST:
             continue
-        mean = estimate(results.metrics(place, arm))
-        row = f"| {arm} | {len(results.runs(place, arm))} | {mean.mean:.3f} ± {mean.half:.3f} |"
-        c = found.get(arm)
-        if c is None:
-            lines.append(f"{row} | | | |")
-            continue
-        fixed = corrected.get(arm, 1.0)
-        text = f"**{_signed(c)}**" if fixed < SIGNIFICANT else _signed(c)
-        lines.append(f"{row} {text} | {_p(c.p)} | {_p(fixed)} | {c.wins} of {c.seeds} |")
+        kind = "" if confirmed else " (search)"
+        mean = fmean(line["metric"] for line in results.runs(place, "plain", seeds))
+        lines.append(
+            f"| {REGIMES[place.regime].words}: {place.data} | {place.model} | "
+            f"{row.plain.seeds}{kind} | {mean:.3f} | {signed(row.plain)} | "
+            f"{signed(row.control)} | {verdict(row)} |"
+        )
     return lines
 
 
-def _p(value: float) -> str:
+def verdict(row: Row) -> str:
+    """What a user may expect, from the intervals."""
+    plain, control = row.plain, row.control
+    if plain.seeds < LEAST:
+        return "too few seeds to say"
+    if plain.difference.low > 0 and (control is None or control.difference.low > 0):
+        return "a gain" if row.p < SIGNIFICANT else "perhaps a gain"
+    if plain.difference.high < 0:
+        return "a loss"
+    if plain.difference.low > -HARM:
+        return "no loss of a point or more, and no sure gain"
+    return "not decided by so many seeds"
+
+
+def _order(place: Place) -> Tuple[int, str, str]:
+    return (list(REGIMES).index(place.regime), place.data, place.model)
+
+
+def details(seeds: Sequence[int]) -> Callable[[Results], Table]:
+    """A table of all arms for each place, over some seeds."""
+
+    def make(results: Results) -> Table:
+        lines: Table = []
+        for place in sorted(results.places(seeds), key=_order):
+            lines += ["", f"#### {title(place)}", "", *arms_table(results, place, seeds)]
+        return lines[1:] or ["Nothing has been measured yet."]
+
+    return make
+
+
+def title(place: Place) -> str:
+    """A place as a heading."""
+    return f"{place.model}, {place.data}, {place.regime}: {place.steps} iterations"
+
+
+def arms_table(results: Results, place: Place, seeds: Sequence[int]) -> Table:
+    """Mean, interval and paired tests of each arm."""
+    metric = METRICS[place.toolkit]
+    lines = [
+        f"| arm | seeds | {metric} | minus plain | p | p, Holm | visible | minus control | p | "
+        "better in |",
+        "|---" * 10 + "|",
+    ]
+    plain = estimate([line["metric"] for line in results.runs(place, "plain", seeds)])
+    runs = len(results.runs(place, "plain", seeds))
+    lines.append(f"| plain | {runs} | {plain.mean:.3f} ± {plain.half:.3f} | | | | | | | |")
+    for row in results.rows(place, seeds):
+        c = row.plain
+        mean = estimate([line["metric"] for line in results.runs(place, row.arm, seeds)])
+        text = f"**{signed(c)}**" if row.p < SIGNIFICANT else signed(c)
+        lines.append(
+            f"| {row.arm} | {c.seeds} | {mean.mean:.3f} ± {mean.half:.3f} | {text} | "
+            f"{probability(c.p)} | {probability(row.p)} | {number(c.visible)} | "
+            f"{signed(row.control)} | {probability(row.control.p) if row.control else ''} | "
+            f"{c.wins} of {c.seeds} |"
+        )
+    return [line.replace(" ± nan", "") for line in lines]
+
+
+def probability(value: float) -> str:
+    """A p-value; nothing for none."""
+    if value != value:
+        return ""
     return f"{value:.3f}" if value >= 0.001 else "< 0.001"
 
 
-def _signed(c: Optional[Comparison]) -> str:
-    return f"{c.difference.mean:+.3f} ± {c.difference.half:.3f}" if c else ""
+def number(value: float) -> str:
+    """A difference of a metric; nothing for none."""
+    return "" if value != value else f"{value:.3f}"
 
 
-def lengths_table(results: Results) -> List[str]:
-    """What so many resets make of so long a training."""
+def signed(c: Optional[Comparison]) -> str:
+    """A mean difference with its interval; nothing for none."""
+    if c is None:
+        return ""
+    if c.seeds < 2:
+        return f"{c.difference.mean:+.3f}"
+    return f"{c.difference.mean:+.3f} ± {c.difference.half:.3f}"
+
+
+def recovery_table(results: Results) -> Table:
+    """The burst after a reset, how many resets were made good, and after how many iterations."""
     lines = [
-        "| iterations | plain | defaults | 1 reset | 2 resets | 3 resets |",
+        f"| training | arm | loss of the first {BURST} iterations, minus plain's | resets | made "
+        "good | iterations, median |",
         "|---" * 6 + "|",
     ]
-    for steps in LENGTHS:
-        place = ("digits", "pp_liteseg", steps)
-        if results.runs(place, "plain"):
-            cells = [_signed(results.comparison(place, arm, SWEPT)) for arm in COUNTS[1:]]
-            plain = fmean(results.metrics(place, "plain")[:SWEPT])
-            lines.append(f"| {steps} | {plain:.3f} | {' | '.join(cells)} |")
-    return lines
-
-
-def places_table(results: Results) -> List[str]:
-    """What the time of the first reset makes of a training."""
-    arms = {
-        "rifle-1-at-10%": "1 at 10 %",
-        "rifle-1-at-25%": "1 at 25 %",
-        "rifle-1": "1 at 50 %",
-        "rifle-1-at-75%": "1 at 75 %",
-        "rifle-3-by-38%": "3 by 38 %",
-        "rifle-3": "3 by 75 %",
-    }
-    lines = [f"| iterations | {' | '.join(arms.values())} |", "|---" * 7 + "|"]
-    for steps in PLACED:
-        place = ("digits", "pp_liteseg", steps)
-        cells = [_signed(results.comparison(place, arm, SWEPT)) for arm in arms]
-        lines.append(f"| {steps} | {' | '.join(cells)} |")
-    return lines
-
-
-def recovery_table(results: Results) -> List[str]:
-    """Iterations until the training loss is back, and how often it came back at all."""
-    lines = ["| training | arm | resets | recovered | iterations, median |", "|---" * 5 + "|"]
-    places = [("digits", "pp_liteseg", steps) for steps in LENGTHS]
-    places += [("digits", model, STEPS) for model in ("gfl", "ppyoloe")]
-    for place in places:
-        for arm in ARMS:
-            found = results.recoveries(place, arm)
-            if found:
+    seeds = [*SEARCH, *CONFIRM]
+    for place in sorted(results.places(seeds), key=_order):
+        for arm in results.arms(place):
+            found = results.recoveries(place, arm, seeds)
+            burst = results.burst(place, arm, seeds)
+            if found and burst:
                 back = [r.loss_back for r in found if r.loss_back is not None]
                 middle = f"{median(back):.0f}" if back else ""
-                row = f"| {_title(place)} | {arm} | {len(found)} | {len(back)} | {middle} |"
-                lines.append(row)
+                lines.append(
+                    f"| {title(place)} | {arm} | {fmean(burst):+.2f} | {len(found)} | {len(back)} "
+                    f"| {middle} |"
+                )
     return lines
 
 
-def movement_table(results: Results, place: Place) -> List[str]:
-    """How far each stage moved, in multiples of plain fine-tuning."""
-    plain = _movement(results, place, "plain")
-    stages = [stage for stage in plain if plain[stage] > 0]  # the model may not use the last ones
-    lines = [f"| arm | {' | '.join(stages)} |", "|---" * (len(stages) + 1) + "|"]
-    lines.append(f"| plain, % | {' | '.join(f'{100 * plain[s]:.1f}' for s in stages)} |")
-    for arm in COMPARED[1:]:
-        if results.runs(place, arm):
-            found = _movement(results, place, arm)
-            cells = (f"{found[s] / plain[s]:.2f}" for s in stages)
-            lines.append(f"| {arm} | {' | '.join(cells)} |")
-    return lines
+def movement_tables(results: Results) -> Table:
+    """How far each stage moved, in multiples of plain fine-tuning: a table for each place."""
+    lines: Table = []
+    seeds = [*SEARCH, *CONFIRM]
+    for place in sorted(results.places(seeds), key=_order):
+        plain = results.movement(place, "plain", seeds)
+        stages = [stage for stage in plain if plain[stage] > 0]  # not those that are not used
+        if len(results.arms(place)) < 2 or not stages:
+            continue
+        short = [stage.replace("backbone.", "") for stage in stages]
+        lines += ["", f"| {title(place)} | {' | '.join(short)} |", "|---" * (len(stages) + 1) + "|"]
+        lines.append(f"| plain, % | {' | '.join(f'{100 * plain[s]:.1f}' for s in stages)} |")
+        for arm in results.arms(place):
+            found = results.movement(place, arm, seeds)
+            if arm != "plain":
+                cells = (f"{found[s] / plain[s]:.2f}" for s in stages)
+                lines.append(f"| {arm} | {' | '.join(cells)} |")
+    return lines[1:]
 
 
-def _movement(results: Results, place: Place, arm: str) -> Dict[str, float]:
-    runs = [line["moved"] for line in results.runs(place, arm)]
-    return {stage: fmean(run[stage] for run in runs) for stage in runs[0]} if runs else {}
+def sources_table(results: Results) -> Table:
+    """How good the pre-trainings are at their own task."""
+    lines = ["| pre-training | metric on its own task |", "|---|---|"]
+    return lines + [
+        f"| {key[: -len('/source')]} | {metric:.3f} |"
+        for key, metric in sorted(results.sources.items())
+    ]
+
+
+BLOCKS: Dict[str, Callable[[Results], Table]] = {
+    "summary": summary,
+    "confirmed": details(CONFIRM),
+    "searched": details(SEARCH),
+    "recovery": recovery_table,
+    "movement": movement_tables,
+    "sources": sources_table,
+}
+"""The page's tables by the names in its comments."""
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ belong to the benchmark, not to the package.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Optional
 
 import paddle
 import paddle.nn.functional as F
@@ -14,9 +14,12 @@ from paddle import Tensor, nn
 
 from rifle_ext.heads.selection import select
 from rifle_ext.methods.rifle.block import RifleConfig
+from rifle_ext.methods.rifle.plan import Plan
+from rifle_ext.methods.rifle.recovery import at, factors
 from rifle_ext.methods.rifle.schedule import Schedule, cosine, make_schedule
-from rifle_ext.training.head_lr import HeadLearningRate
+from rifle_ext.training import parameter_rates
 from rifle_ext.training.hooks import Hook, TrainingRun
+from rifle_ext.training.learning_rates import peak
 
 RESIDUAL_BLOCKS = {"AddBottleneck", "BasicBlock"}
 """Blocks whose output is a residual added to their input; of STDC and of CSPResNet."""
@@ -48,12 +51,15 @@ class CyclicRate(Hook):
     def on_train_begin(self, run: TrainingRun) -> None:
         """Take the peak of the training's own schedule."""
         parameters = [p for p in run.model.parameters() if not p.stop_gradient]
-        self._rates = HeadLearningRate(parameters, run.optimizer, run.total_steps)
+        self._rates = parameter_rates.ParameterRates(parameters)
+        highest, first = peak(run.optimizer._learning_rate, run.total_steps)
+        self._cycle = parameter_rates.CyclicRate(run.optimizer, highest, first)
         self._schedule = equal_periods(run, self.periods)
 
     def on_step_begin(self, run: TrainingRun, step: int) -> None:
         """Set the rate of the next step."""
-        self._rates.set(step, cosine(step, *self._schedule.period(step)))
+        fraction = cosine(step, *self._schedule.period(step))
+        self._rates.multiply(self._cycle.factor(step, fraction))
 
 
 class HeadDropout(Hook):
@@ -181,15 +187,78 @@ class RecreatedHead(Hook):
                     layer._parameters[name] = new
 
 
-class SaveWithoutOutputs(Hook):
-    """Saves the trained model without its output layers: what a fine-tuning starts from."""
+class FasterHead(Hook):
+    """A higher learning rate of the output layers for a while.
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    Parameters
+    ----------
+    scale
+        What their rate is multiplied by.
+    iterations
+        For how many iterations.
+    after
+        Optimizer steps done at the beginning of each such while.
+    layers
+        Which ones, if not all: names or globs.
+    """
+
+    def __init__(
+        self, scale: float, iterations: int, after: List[int], layers: Optional[List[str]] = None
+    ) -> None:
+        self.scale, self.iterations, self.after = scale, iterations, after
+        self.layers = layers or "auto"
+
+    def on_train_begin(self, run: TrainingRun) -> None:
+        """Find the output layers and the factors of their own."""
+        found = select(run.model, self.layers, run.forward, run.gives_losses).parameters.values()
+        self._rates = parameter_rates.ParameterRates(found)
+
+    def on_step_begin(self, run: TrainingRun, step: int) -> None:
+        """Set the factor of the next step."""
+        now = any(0 <= step - start < self.iterations for start in self.after)
+        self._rates.multiply(self.scale if now else 1.0)
+
+
+class RatesOnly(Hook):
+    """The head's learning rates of a `rifle:` block, without its resets.
+
+    Parameters
+    ----------
+    block
+        The block.
+    """
+
+    def __init__(self, block: Dict[str, Any]) -> None:
+        self.block = RifleConfig.model_validate(block)
+
+    def on_train_begin(self, run: TrainingRun) -> None:
+        """Make the plan."""
+        plan = Plan(self.block, run)
+        self._ways = plan.recoveries
+        self._rates = parameter_rates.ParameterRates(plan.selection.parameters.values())
+
+    def on_step_begin(self, run: TrainingRun, step: int) -> None:
+        """Set the rates of the next step."""
+        self._rates.multiply(factors(step, at(step, self._ways)).head)
+
+
+class SaveWithoutOutputs(Hook):
+    """Saves the trained model without its output layers: what a fine-tuning starts from.
+
+    Parameters
+    ----------
+    path
+        The file.
+    layers
+        Which ones are left out, if not all: names or globs.
+    """
+
+    def __init__(self, path: str, layers: Optional[List[str]] = None) -> None:
+        self.path, self.layers = path, layers or "auto"
 
     def on_train_begin(self, run: TrainingRun) -> None:
         """Find the output layers."""
-        self._outputs = select(run.model, "auto", run.forward, run.gives_losses).tensors
+        self._outputs = select(run.model, self.layers, run.forward, run.gives_losses).tensors
 
     def on_train_end(self, run: TrainingRun) -> None:
         """Save."""
@@ -203,7 +272,9 @@ TRICKS: Dict[str, Callable[..., Hook]] = {
     for trick in (
         CyclicRate,
         DropConnect,
+        FasterHead,
         HeadDropout,
+        RatesOnly,
         RecreatedHead,
         SaveWithoutOutputs,
         StochasticDepth,

@@ -1,0 +1,61 @@
+"""Which comparisons are run, over which seeds, in which order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Dict, List, Sequence, Tuple
+
+from benchmarks.transfer.arms import ARMS, CONTROL, DEFAULT
+from benchmarks.transfer.places import Place, Run
+
+SEARCH, CONFIRM = range(5), range(5, 10)
+"""Seeds that variants and defaults were chosen on; seeds that the frozen ones are measured on."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Arms to be compared in one place, plain fine-tuning among them."""
+
+    place: Place
+    arms: Tuple[str, ...]
+    seeds: Sequence[int]
+
+    def runs(self) -> List[Run]:
+        """Its trainings, seed by seed."""
+        return [Run(self.place, arm, seed) for seed in self.seeds for arm in self.arms]
+
+
+PLACES: List[Place] = [
+    *(Place("digits", "pp_liteseg", r) for r in ("overfit", "long", "noisy40", "clean")),
+    *(Place("digits", "ppyoloe", r) for r in ("overfit", "noisy40", "clean", "long")),
+    *(Place("digits", "gfl", r) for r in ("overfit", "noisy40", "clean", "long")),
+    *(Place("camvid", "pp_liteseg_lite0", r) for r in ("overfit", "clean")),
+    *(Place("bccd", f"{model}_lite0", "overfit") for model in ("ppyoloe", "gfl")),
+    *(Place("digits", f"{model}_whole", "overfit") for model in ("ppyoloe", "gfl")),
+    Place("fashion", "pp_liteseg", "overfit"),
+    *(Place("digits", "pp_liteseg", r) for r in ("noisy20", "imbalanced")),
+]
+"""Where arms are compared."""
+
+VARIANTS = {"seg": ("one", "one-control", "three", "three-control"), "det": ("one", "one-x3")}
+"""What was tried before the defaults were fixed."""
+
+
+def defaults(place: Place) -> Tuple[str, ...]:
+    """Plain fine-tuning, the package's defaults, and their control where that is another arm."""
+    control = DEFAULT + CONTROL
+    return ("plain", DEFAULT, *([control] if control in ARMS[place.toolkit] else []))
+
+
+EXPERIMENTS: List[Experiment] = [
+    *(Experiment(place, defaults(place), CONFIRM) for place in PLACES),
+    *(Experiment(place, ("plain", *VARIANTS[place.toolkit]), SEARCH) for place in PLACES),
+]
+
+
+def groups(runs: Sequence[Run]) -> Dict[Tuple[Place, int], List[Run]]:
+    """Runs by what they are forked from: one place, one seed."""
+    found: Dict[Tuple[Place, int], List[Run]] = {}
+    for run in runs:
+        found.setdefault((run.place, run.seed), []).append(run)
+    return found
