@@ -19,6 +19,7 @@ from rifle_ext.redraw.size import SMALL, inputs_of, resized, root_mean_square
         (nn.Conv2D(8, 8, 3, groups=8), 9),
         (nn.Conv2DTranspose(64, 5, 2, stride=2), 64),
         (nn.Conv2DTranspose(64, 5, 4, stride=2), 256),
+        (nn.Conv2DTranspose(64, 64, 4, stride=2, groups=64), 4),
         (nn.Conv1D(4, 5, 3), 12),
     ],
 )
