@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Callable, Dict, Iterator
+from typing import Callable, Dict, Iterator
 
 import paddle
 from paddle import nn
@@ -11,7 +11,8 @@ from ppdet.core.workspace import create, global_config
 from ppdet.utils import checkpoint
 
 from det_hooks.workspace import Snapshot, as_of
-from rifle_ext.runtime.patching import rebound, replaced
+from rifle_ext.runtime.loading import weights_ignored
+from rifle_ext.runtime.patching import rebound
 
 
 def rebuild(snapshot: Snapshot, student: bool) -> nn.Layer:
@@ -43,8 +44,5 @@ def no_pretrained_weights() -> Iterator[None]:
         paddle.utils.download.get_weights_path_from_url: lambda url, *args, **kwargs: url,
     }
 
-    def nothing(*args: Any, **kwargs: Any) -> Dict[str, Any]:
-        return {}
-
-    with rebound(idle), replaced(paddle, load=nothing):
+    with rebound(idle), weights_ignored():
         yield

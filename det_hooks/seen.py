@@ -32,4 +32,6 @@ def note_before_model(trainer: Any, snapshot: Any) -> None:
 
 def config_before(trainer: Any) -> Any:
     """A `Snapshot` of the config as it was before the trainer's model was built."""
-    return _Seen.before_slim if "model" in trainer.cfg else trainer._rifle_ext_config
+    if "model" in trainer.cfg:
+        return _Seen.before_slim
+    return getattr(trainer, "_rifle_ext_config", None)

@@ -13,11 +13,16 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import Any, Callable, Iterator, Type
+from typing import Any, Callable, Iterator, Mapping, Optional, Type
 
 from det_hooks import seen
 from rifle_ext.runtime.patching import rebind, rebound
-from rifle_ext.training.registry import has_block, methods_for
+from rifle_ext.training.registry import has_block, methods, methods_for
+
+ADVICE = (
+    "train with ppdet.engine.Trainer or a class derived from it (copies of it are not attached "
+    "to), or use what rifle-ext has for loops of your own"
+)
 
 
 def attach_to_toolkit() -> None:
@@ -53,35 +58,54 @@ def _subclasses(cls: Type) -> Iterator[Type]:
 
 def _attach_to_trainer(trainer: Type) -> None:
     """Wrap what the class itself defines; the rest it inherits wrapped."""
-    if "__init__" in vars(trainer):
-        trainer.__init__ = _checking_block(trainer.__init__)
-    if "train" in vars(trainer):
-        trainer.train = _training_with_hooks(trainer.train)
-    if "resume_weights" in vars(trainer):
-        trainer.resume_weights = _resuming(trainer.resume_weights)
+    wrappers = {
+        "__init__": _checking_block,
+        "train": _training_with_hooks,
+        "resume_weights": _resuming,
+    }
+    for name, wrap in wrappers.items():
+        defined = vars(trainer).get(name)
+        if inspect.isfunction(defined):
+            setattr(trainer, name, wrap(defined))
+
+
+def _block_in(cfg: Any) -> bool:
+    """Whether this is a config with a block; subclasses of the trainers take and keep what not."""
+    return isinstance(cfg, Mapping) and has_block(cfg)
+
+
+def _config_for_training(init: Callable, arguments: tuple, keywords: dict) -> Optional[Any]:
+    """The config with a block that a trainer's `__init__` is given to train; None if it is not.
+
+    Of a subclass the parameters may be others: it calls the one it overrides, which is asked again.
+    """
+    try:
+        given = inspect.signature(init).bind(*arguments, **keywords)
+    except (TypeError, ValueError):  # `__init__` itself says what is wrong
+        return None
+    given.apply_defaults()
+    cfg, mode = given.arguments.get("cfg"), given.arguments.get("mode", "train")
+    trains = isinstance(mode, str) and mode.lower() == "train"
+    return cfg if trains and _block_in(cfg) else None
 
 
 def _checking_block(init: Callable) -> Callable:
-    signature = inspect.signature(init)
-
     @functools.wraps(init)
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-        given = signature.bind(self, *args, **kwargs)
-        given.apply_defaults()
-        cfg, mode = given.arguments.get("cfg", {}), given.arguments.get("mode", "train")
-        if mode.lower() == "train" and has_block(cfg):
-            from ppdet.core import workspace
-
-            from det_hooks.workspace import Snapshot
-            from rifle_ext.training.loading import note_loading
-
-            if methods_for(cfg, seen.source()):
-                note_loading()
-            seen.note_before_model(self, Snapshot())
-            with rebound({workspace.create: _noting_model(workspace.create, self, cfg)}):
-                init(self, *args, **kwargs)
+        cfg = _config_for_training(init, (self, *args), kwargs)
+        if cfg is None:
+            init(self, *args, **kwargs)
             return
-        init(self, *args, **kwargs)
+        from ppdet.core import workspace
+
+        from det_hooks.workspace import Snapshot
+        from rifle_ext.training.loading import note_loading
+
+        if methods_for(cfg, seen.source()):
+            note_loading()
+        seen.note_before_model(self, Snapshot())
+        with rebound({workspace.create: _noting_model(workspace.create, self, cfg)}):
+            init(self, *args, **kwargs)
 
     return __init__
 
@@ -96,7 +120,7 @@ def _noting_model(create: Callable, trainer: Any, cfg: Any) -> Callable:
     def noting(name: Any, *args: Any, **kwargs: Any) -> Any:
         from det_hooks.workspace import Snapshot
 
-        if name == cfg["architecture"]:
+        if name == cfg.get("architecture"):
             seen.note_before_model(trainer, Snapshot())
         return create(name, *args, **kwargs)
 
@@ -106,7 +130,7 @@ def _noting_model(create: Callable, trainer: Any, cfg: Any) -> Callable:
 def _training_with_hooks(train: Callable) -> Callable:
     @functools.wraps(train)
     def train_with_hooks(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if not has_block(self.cfg):
+        if not _block_in(getattr(self, "cfg", None)):
             return train(self, *args, **kwargs)
         from det_hooks.training import run_with_hooks
 
@@ -121,7 +145,7 @@ def _resuming(resume_weights: Callable) -> Callable:
 
     @functools.wraps(resume_weights)
     def resuming(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if not has_block(self.cfg):
+        if not _block_in(getattr(self, "cfg", None)):
             return resume_weights(self, *args, **kwargs)
         from rifle_ext.training.loading import loading_not_noted
 
@@ -136,7 +160,14 @@ def _noting_source(load: Callable) -> Callable:
     @functools.wraps(load)
     def noting(file_path: str) -> Any:
         content = load(file_path)  # bases first: they come through here, too
+        before = seen.source()
         seen.note_source(str(file_path))
+        if has_block(content):
+            from rifle_ext.training.unheeded import forget_block, note_block
+
+            forget_block(before)
+            if any(key in content and content[key] is not False for key in methods()):
+                note_block(seen.source(), ADVICE)
         return content
 
     return noting
@@ -147,7 +178,7 @@ def _noting_config(build_slim_model: Callable) -> Callable:
     def noting(cfg: Any, *args: Any, **kwargs: Any) -> Any:
         from det_hooks.workspace import Snapshot
 
-        seen.note_before_slim(Snapshot() if has_block(cfg) else None)
+        seen.note_before_slim(Snapshot() if _block_in(cfg) else None)
         return build_slim_model(cfg, *args, **kwargs)
 
     return noting

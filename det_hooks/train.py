@@ -11,6 +11,7 @@ from typing import Any, List, Optional
 
 import det_hooks
 from rifle_ext.runtime.compat import before_paddle
+from rifle_ext.training.components import IMPORTS, import_components
 
 DEVICES = ("gpu", "npu", "xpu", "mlu")
 
@@ -36,6 +37,7 @@ def parse_arguments(arguments: Optional[List[str]] = None) -> argparse.Namespace
     add("--save_proposals", action="store_true", help="save the training's proposals")
     add("--proposals_path", default="sniper/proposals.json")
     add("--to_static", action="store_true", help="train the model as a static graph")
+    add("--import", action="append", default=[], dest="imports", metavar="MODULE", help=IMPORTS)
     return parser.parse_args(arguments)
 
 
@@ -45,13 +47,15 @@ def main(arguments: Optional[List[str]] = None) -> None:
     import paddle
 
     det_hooks.attach()
+    chosen = parse_arguments(arguments)
+    import_components(chosen.imports)
+    del chosen.imports  # no key of the config
     from ppdet.core.workspace import load_config, merge_config
     from ppdet.engine import init_fleet_env, init_parallel_env, set_random_seed
     from ppdet.slim import build_slim_model
     from ppdet.utils import check
     from ppdet.utils.cli import merge_args
 
-    chosen = parse_arguments(arguments)
     cfg = load_config(chosen.config)
     merge_args(cfg, chosen)
     merge_config(chosen.opt)

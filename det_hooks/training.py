@@ -13,8 +13,10 @@ from det_hooks import pretrained, probe, trainers
 from det_hooks.rebuild import rebuild
 from det_hooks.seen import config_before
 from rifle_ext.errors import RifleError
+from rifle_ext.runtime.keeping import kept_beside
 from rifle_ext.training.hooks import Hook, Hooks, TrainingRun
 from rifle_ext.training.loading import loading_not_noted
+from rifle_ext.training.unheeded import note_heeded
 
 
 def run_with_hooks(trainer: Any, train: Callable[[], Any], source: str) -> Any:
@@ -34,11 +36,13 @@ def run_with_hooks(trainer: Any, train: Callable[[], Any], source: str) -> Any:
     RifleError
         If a hook refuses the run; before the first step.
     """
-    if any(isinstance(callback, HookCallback) for callback in trainer._callbacks):
+    callbacks = getattr(trainer, "_callbacks", None) or ()
+    if any(isinstance(callback, HookCallback) for callback in callbacks):
         return train()  # a trainer's `train` that calls the one it overrides
     hooks = Hooks.of(trainer.cfg, source)
     if not hooks:
         return train()
+    _refuse_others(trainer, source)
     run = training_run(trainer, source)
     hooks.on_train_begin(run)
     callback = HookCallback(trainer, run, hooks)
@@ -48,6 +52,26 @@ def run_with_hooks(trainer: Any, train: Callable[[], Any], source: str) -> Any:
         stack.callback(_unregister, trainer, callback)
         stack.enter_context(loading_not_noted())  # averages, evaluated or saved
         return train()
+
+
+def _refuse_others(trainer: Any, source: str) -> None:
+    """Stop if a trainer has not what PaddleDetection's have: a subclass may make its own.
+
+    Raises
+    ------
+    RifleError
+        With what is missing.
+    """
+    needed = ("model", "optimizer", "loader", "cfg", "start_epoch", "_callbacks")
+    missing = [name for name in needed if getattr(trainer, name, None) is None]
+    if config_before(trainer) is None:
+        missing.append("a model built by ppdet.core.workspace.create in Trainer.__init__")
+    if missing:
+        raise RifleError(
+            f"{source}: {type(trainer).__name__} has no {', '.join(missing)}, as the "
+            "trainers of ppdet.engine have, so its training cannot heed the block; call their "
+            "`__init__`, or use what rifle-ext has for loops of your own"
+        )
 
 
 def _unregister(trainer: Any, callback: Callback) -> None:
@@ -88,11 +112,13 @@ def training_run(trainer: Any, source: str) -> TrainingRun:
             f"{source}: the training set has fewer images than TrainReader's batch_size, so "
             "PaddleDetection would never do a step"
         )
+    note_heeded(source)
     rank = paddle.distributed.get_rank()
     student = hasattr(trainer.model, "student_model")
 
     def again() -> nn.Layer:
-        return rebuild(config_before(trainer), student)
+        with kept_beside(trainer.model):
+            return rebuild(config_before(trainer), student)
 
     return TrainingRun(
         model=trainers.trained_model(trainer),
@@ -103,14 +129,25 @@ def training_run(trainer: Any, source: str) -> TrainingRun:
         rank=rank,
         log=logger.info if rank == 0 else lambda message: None,
         warn=logger.warning if rank == 0 else lambda message: None,
-        forward=lambda: probe.forward(trainer),
+        forward=lambda model=None: probe.forward(trainer, model),
         gives_losses=True,
         loaded=lambda: pretrained.loaded(trainer, again),
         rebuild=again,
         start_step=trainer.start_epoch * steps_per_epoch,
+        counted_steps=_counted(trainer),
         scalar=_scalar_writer(trainer),
         shadows=trainers.shadows(trainer),
     )
+
+
+def _counted(trainer: Any) -> Optional[int]:
+    """The steps that the scheduler of a resumed training has counted.
+
+    They are others than epochs times their length where that has changed, with the batch size.
+    """
+    scheduler = trainer.optimizer._learning_rate
+    resumed = trainer.start_epoch > 0 and isinstance(scheduler, paddle.optimizer.lr.LRScheduler)
+    return int(scheduler.last_epoch) if resumed else None
 
 
 def _scalar_writer(trainer: Any) -> Optional[Callable[[str, float, int], Any]]:

@@ -10,6 +10,7 @@ Run it with ``python examples/plain_loop.py``; it takes a few seconds.
 from __future__ import annotations
 
 import zlib  # noqa: F401  (before paddle, which exports zlib symbols of its own)
+from typing import Optional
 
 import numpy as np
 import paddle
@@ -40,12 +41,16 @@ def accuracy(model: nn.Layer, data: TensorDataset) -> float:
     return float(right.mean())
 
 
-def train_one_epoch(model: nn.Layer, optimizer: Optimizer, data: TensorDataset) -> None:
+def train_one_epoch(
+    model: nn.Layer, optimizer: Optimizer, data: TensorDataset, rifle: Optional[RIFLE] = None
+) -> None:
     """Pass over the data once, in a random order."""
     for images, labels in DataLoader(data, batch_size=10, shuffle=True):
         nn.functional.cross_entropy(model(images), labels).backward()
         optimizer.step()
         optimizer.clear_grad()
+        if rifle is not None:
+            rifle.step()  # for the way back after a reset
 
 
 def main() -> None:
@@ -75,7 +80,7 @@ def main() -> None:
         if rifle.apply(current_epoch=epoch):
             after = accuracy(model, held_out)
             print(f"reset after {epoch} epochs: accuracy {before:.3f} before, {after:.3f} after")
-        train_one_epoch(model, optimizer, few)
+        train_one_epoch(model, optimizer, few, rifle)
     print(f"after {EPOCHS} epochs: accuracy {accuracy(model, held_out):.3f}")
 
 

@@ -18,25 +18,43 @@ class _ToolkitFinder:
 
     def __init__(self):
         self.adapters = {}
+        self.searching = set()
 
     def find_spec(self, name, path=None, target=None):
         """Called by the import system for each module that is not loaded yet."""
         if name == "paddle":
             self.adapters = _adapters()
-        if name not in self.adapters:
+        if name not in self.adapters or name in self.searching:
             return None
-        adapter = self.adapters.pop(name)
-        for finder in sys.meta_path:
-            spec = None if finder is self else finder.find_spec(name, path, target)
-            if spec is not None:
-                if hasattr(spec.loader, "exec_module"):
-                    spec.loader = _AttachingLoader(spec.loader, adapter)  # type: ignore
-                return spec
-        return None
+        # Not once for all: who only asks whether there is such a module comes by here, too.
+        self.searching.add(name)
+        try:
+            spec = _search(name, path, target)
+        finally:
+            self.searching.discard(name)
+        loader = getattr(spec, "loader", None)
+        if hasattr(loader, "exec_module"):
+            spec.loader = _AttachingLoader(loader, self.adapters[name])
+        elif hasattr(loader, "load_module"):
+            spec.loader = _AttachingOldLoader(loader, self.adapters[name])
+        return spec
+
+    def find_module(self, name, path=None):
+        """For hooks of before Python 3.4 that ask every other finder in this way."""
 
 
-class _AttachingLoader:
-    """Loads a module with its own loader, then attaches the adapter."""
+def _search(name, path, target):
+    """What the other finders find, by the import system's own search: old ones lack `find_spec`.
+
+    It asks the finder in this module, too, which finds nothing while it searches.
+    """
+    import _frozen_importlib
+
+    return _frozen_importlib._find_spec(name, path, target)  # type: ignore
+
+
+class _AttachingOldLoader:
+    """Loads a module with its own loader, of before Python 3.4, then attaches the adapter."""
 
     def __init__(self, loader, adapter):
         self._loader = loader
@@ -44,6 +62,16 @@ class _AttachingLoader:
 
     def __getattr__(self, name):
         return getattr(self._loader, name)
+
+    def load_module(self, name):
+        """Load the module as its own loader does."""
+        module = self._loader.load_module(name)
+        _attach(self._adapter)
+        return module
+
+
+class _AttachingLoader(_AttachingOldLoader):
+    """The same for a loader of today; import hooks of that age may still call `load_module`."""
 
     def create_module(self, spec):
         """As the module's own loader does."""
@@ -53,14 +81,17 @@ class _AttachingLoader:
         """Run the module as its own loader does; a failing adapter is said and changes nothing."""
         module.__loader__ = module.__spec__.loader = self._loader
         self._loader.exec_module(module)
-        try:
-            self._adapter.load()()
-        except Exception as error:
-            print(
-                f"[rifle-ext] not active: {self._adapter.value} failed with "
-                f"{type(error).__name__}: {error}",
-                file=sys.stderr,
-            )
+        _attach(self._adapter)
+
+
+def _attach(adapter):
+    try:
+        adapter.load()()
+    except Exception as error:
+        print(
+            f"[rifle-ext] not active: {adapter.value} failed with {type(error).__name__}: {error}",
+            file=sys.stderr,
+        )
 
 
 def _adapters():

@@ -19,6 +19,9 @@ from rifle_ext.errors import RifleError
 
 def main(arguments: Optional[List[str]] = None) -> int:
     """Run the command; returns the exit code: 0, or 2 after an error in what the user gave."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # what a terminal cannot show is no reason to fail
+            stream.reconfigure(errors="replace")
     chosen = parser().parse_args(arguments)
     if chosen.command is None:
         parser().print_help()

@@ -13,7 +13,8 @@ from paddle import nn
 from paddleseg.cvlibs import SegBuilder
 from paddleseg.utils import utils
 
-from rifle_ext.runtime.patching import rebound, replaced
+from rifle_ext.runtime.loading import Nothing, weights_ignored
+from rifle_ext.runtime.patching import rebound
 from rifle_ext.training.loading import note_unread
 
 
@@ -49,9 +50,11 @@ def local_pretrained_weights() -> Iterator[None]:
     stand_ins[utils.download_pretrained_model] = lambda path: path
 
     def load_if_there(path: Any, *args: Any, **kwargs: Any) -> Any:
-        return load(path, *args, **kwargs) if os.path.exists(path) else {}
+        there = not isinstance(path, (str, os.PathLike)) or os.path.exists(path)
+        return load(path, *args, **kwargs) if there else Nothing()
 
-    with rebound(stand_ins), replaced(paddle, load=load_if_there):
+    stand_ins[load] = load_if_there
+    with rebound(stand_ins):
         yield
 
 
@@ -67,5 +70,5 @@ def no_pretrained_weights() -> Iterator[None]:
         utils.load_pretrained_model: lambda model, pretrained_model: None,
         utils.download_pretrained_model: lambda path: path,
     }
-    with rebound(idle), replaced(paddle, load=lambda *args, **kwargs: {}):
+    with rebound(idle), weights_ignored():
         yield

@@ -10,16 +10,26 @@ Whatever is heavy is imported once a config really has a block.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import inspect
 import weakref
-from typing import Any, Callable, List, MutableMapping, Optional
+from typing import Any, Callable, List, Mapping, MutableMapping, Optional
 
 import yaml
 
 from rifle_ext.runtime.patching import rebind
 from rifle_ext.training.registry import has_block, methods, methods_for
+
+INHERITED = "_inherited_"
+"""PaddleSeg's key in a mapping that is not to be merged with that of the base config."""
+
+ADVICE = (
+    "train with paddleseg.core.train and the model that SegBuilder builds from the config (copies "
+    "of that loop, and those of PaddleSeg's other projects, are not attached to), or use what "
+    "rifle-ext has for loops of your own"
+)
 
 _config_of_model: MutableMapping[Any, Any] = weakref.WeakKeyDictionary()
 _configs_with_blocks: "weakref.WeakSet[Any]" = weakref.WeakSet()
@@ -47,8 +57,16 @@ def attach_to_toolkit() -> None:
 
 def config_of(model: Any) -> Optional[Any]:
     """The `Config` that `SegBuilder` built the model from, if it has a block."""
-    config = _config_of_model.get(model)
-    return config if config is not None and has_block(config.dic) else None
+    try:
+        config = _config_of_model.get(model)
+    except TypeError:  # no model at all: `train` itself says so
+        return None
+    return config if _block_in(config) else None
+
+
+def _block_in(config: Any) -> bool:
+    dic = getattr(config, "dic", None)
+    return isinstance(dic, Mapping) and has_block(dic)
 
 
 def source_of(config: Any) -> str:
@@ -58,14 +76,16 @@ def source_of(config: Any) -> str:
 
 def _checking_blocks(init: Callable) -> Callable:
     @functools.wraps(init)
-    def __init__(self: Any, path: str, *args: Any, **kwargs: Any) -> None:
-        init(self, path, *args, **kwargs)
-        if has_block(self.dic):
-            self._rifle_ext_path = str(path)
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **kwargs)
+        if _block_in(self):
+            self._rifle_ext_path = str(args[0] if args else kwargs.get("path", "config"))
             if methods_for(self.dic, self._rifle_ext_path):
                 from rifle_ext.training.loading import note_loading
+                from rifle_ext.training.unheeded import note_block
 
                 note_loading()  # before a model is built from it
+                note_block(self._rifle_ext_path, ADVICE)
                 _configs_with_blocks.add(self)
 
     return __init__
@@ -76,7 +96,13 @@ def _merging_blocks(merge: Callable) -> Callable:
 
     @functools.wraps(merge)
     def merge_config_dicts(dic: dict, base_dic: dict) -> dict:
-        short = [k for k in methods() if k in dic and not isinstance(base_dic.get(k, {}), dict)]
+        keys = methods()
+        short = [k for k in keys if k in dic and not isinstance(base_dic.get(k, {}), dict)]
+        alone = [k for k in keys if isinstance(dic.get(k), dict) and k not in base_dic]
+        own = {k: dic[k] for k in (*short, *alone) if isinstance(dic[k], dict)}
+        # Over a mapping PaddleSeg itself takes its key out.
+        cleaned = {k: {n: v for n, v in b.items() if n != INHERITED} for k, b in own.items()}
+        dic = {**dic, **cleaned}
         return merge(dic, {key: v for key, v in base_dic.items() if key not in short})
 
     return merge_config_dicts
@@ -90,7 +116,7 @@ def _updating_blocks(update: Callable) -> Callable:
         given = inspect.signature(update).bind(dic, *args, **kwargs)
         opts: List[str] = list(given.arguments.get("opts") or [])
         keys = methods()
-        ours = [option for option in opts if option.split("=")[0].split(".")[0] in keys]
+        ours = [o for o in opts if "=" in o and o.split("=")[0].split(".")[0] in keys]
         if ours:
             given.arguments["dic"] = functools.reduce(_with_option, ours, dic)
             given.arguments["opts"] = [option for option in opts if option not in ours]
@@ -116,7 +142,8 @@ def _remembering_config(build: Callable) -> Callable:
     @functools.wraps(build)
     def model(self: Any) -> Any:
         built = build(self)
-        _config_of_model[built] = self.config
+        with contextlib.suppress(TypeError):  # of a builder of the user's own: anything
+            _config_of_model[built] = self.config
         return built
 
     return model
@@ -127,11 +154,15 @@ def _train_with_hooks(train: Callable) -> Callable:
 
     @functools.wraps(train)
     def train_with_hooks(*args: Any, **kwargs: Any) -> Any:
-        arguments = signature.bind(*args, **kwargs)
+        try:
+            arguments = signature.bind(*args, **kwargs)
+        except TypeError:  # `train` itself says what is wrong
+            return train(*args, **kwargs)
         arguments.apply_defaults()
-        config = config_of(arguments.arguments["model"])
+        model = arguments.arguments.get("model")
+        config = config_of(model)
         if config is None:
-            if arguments.arguments["model"] not in _config_of_model and _configs_with_blocks:
+            if _configs_with_blocks and not _is_known(model):
                 _say_not_active(inspect.getmodule(train))
             return train(*args, **kwargs)
         from seg_hooks.training import run_with_hooks
@@ -140,6 +171,13 @@ def _train_with_hooks(train: Callable) -> Callable:
 
     train_with_hooks._rifle_ext = True  # type: ignore[attr-defined]
     return train_with_hooks
+
+
+def _is_known(model: Any) -> bool:
+    try:
+        return model in _config_of_model
+    except TypeError:
+        return False
 
 
 def _say_not_active(loop: Any) -> None:

@@ -16,6 +16,7 @@ import yaml
 
 import seg_hooks
 from rifle_ext.runtime.compat import before_paddle
+from rifle_ext.training.components import IMPORTS, import_components
 from seg_hooks import compat
 
 EXPORTED = "of the models exported beside checkpoints, with uniform_output_enabled in the config"
@@ -54,6 +55,7 @@ def parse_arguments(arguments: Optional[List[str]] = None) -> argparse.Namespace
     add("--input_shape", nargs="+", type=int, help=EXPORTED)
     add("--for_fd", action="store_true", help=EXPORTED)
     add("--opts", nargs="+", help="key=value pairs that override the config")
+    add("--import", action="append", default=[], dest="imports", metavar="MODULE", help=IMPORTS)
     return parser.parse_args(arguments)
 
 
@@ -63,6 +65,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
 
     before_paddle()
     seg_hooks.attach()
+    import_components(chosen.imports)
     compat.mend_evaluation()
     compat.mend_gather()
     from paddleseg.core import train

@@ -9,19 +9,18 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Callable, Dict
 
-import numpy as np
 import paddle
 from paddle import nn
 
 from rifle_ext.errors import RifleError
 from rifle_ext.redraw.reset import write_model
+from rifle_ext.runtime.keeping import kept_beside
 from rifle_ext.runtime.patching import replaced
 from rifle_ext.training.hooks import Hook, Hooks, TrainingRun
 from rifle_ext.training.loading import loaded_into, loading_not_noted
+from rifle_ext.training.unheeded import note_heeded
+from seg_hooks.probe import forward
 from seg_hooks.rebuild import rebuild
-
-CORNER = 128
-"""Height and width of what the probe sees of a training image, in pixels."""
 
 
 def run_with_hooks(
@@ -54,9 +53,11 @@ def run_with_hooks(
     hooks.on_train_begin(run)
     with contextlib.ExitStack() as stack:  # whatever fails, all of it is undone
         stack.callback(hooks.on_train_end, run)
-        handle = run.model.register_forward_pre_hook(_step_counter(run, hooks))
+        steps = _Steps(run, hooks, loop)
+        handle = run.model.register_forward_pre_hook(steps.before_forward())
         stack.callback(handle.remove)
         noting = {
+            **steps.stand_ins(),
             "resume": _noting_start(loop.resume, run),
             "init_ema_params": _noting_average(loop.init_ema_params, run),
         }
@@ -78,6 +79,7 @@ def training_run(loop: ModuleType, given: Dict[str, Any], config: Any, source: s
     RifleError
         If the training set is too small for one step.
     """
+    note_heeded(source)
     rank = paddle.distributed.get_rank()
     intervals = given.get("early_stop_intervals")
     logger = given.get("logger") or loop.logger
@@ -96,11 +98,16 @@ def training_run(loop: ModuleType, given: Dict[str, Any], config: Any, source: s
         rank=rank,
         log=logger.info if rank == 0 else lambda message: None,
         warn=logger.warning if rank == 0 else lambda message: None,
-        forward=lambda: _forward(given["model"], given["train_dataset"]),
+        forward=lambda model=given["model"]: forward(model, config.dic),
         loaded=lambda: loaded_into(given["model"]),
-        rebuild=lambda: rebuild(config),
+        rebuild=lambda: _built_again(given["model"], config),
         stops_early=None if intervals is None else f"early_stop_intervals = {intervals}",
     )
+
+
+def _built_again(model: nn.Layer, config: Any) -> nn.Layer:
+    with kept_beside(model):
+        return rebuild(config)
 
 
 def _steps_per_epoch(dataset: Any, batch_size: int) -> int:
@@ -112,41 +119,56 @@ def _steps_per_epoch(dataset: Any, batch_size: int) -> int:
     )
 
 
-def _forward(model: nn.Layer, dataset: Any) -> Any:
-    """The model's outputs for a batch of two copies of the first training image.
+class _Steps:
+    """Calls the hooks before each training step.
 
-    Two, because batch normalization of a 1x1 feature map cannot train on one. A corner of the image
-    will do, for all models but those that take one size only.
+    Their number is that of PaddleSeg's iterations, however often one of them calls the model (a
+    model's own `loss_computation` may, on a second view): its loop marks the end of each for the
+    profiler, and the first call of the model in training mode after that begins the next.
     """
-    image = np.asarray(dataset[0]["img"])
-    images = paddle.to_tensor(np.stack([image, image]))
-    channels_last = getattr(model, "data_format", "NCHW") == "NHWC"
-    if channels_last:
-        images = images.transpose((0, 2, 3, 1))
-    corner = images[:, :CORNER, :CORNER] if channels_last else images[:, :, :CORNER, :CORNER]
-    try:
-        return model(corner)
-    except Exception:  # whatever a model, or Paddle, says of a size
-        return model(images)
 
+    def __init__(self, run: TrainingRun, hook: Hook, loop: ModuleType) -> None:
+        self._run, self._hook = run, hook
+        outer = loop.train_profiler  # of a training that this one is inside of
+        inside = isinstance(outer, _Steps)
+        self._profiler: Any = outer._profiler if inside else outer
+        self._evaluate: Any = outer._evaluate if inside else loop.evaluate
+        self._done, self._between = 0, True
 
-def _step_counter(run: TrainingRun, hook: Hook) -> Callable[[nn.Layer, Any], None]:
-    """A forward-pre-hook that calls a hook before each training step.
+    def before_forward(self) -> Callable[[nn.Layer, Any], None]:
+        """A forward-pre-hook for the model.
 
-    PaddleSeg's loop calls the model once an iteration in training mode. Evaluation and
-    `paddle.flops` put it into evaluation mode; its averaged copy carries this hook along, and is no
-    model of this run. A plain function: the loop deep-copies the model, and with a bound method it
-    would copy the run.
-    """
-    done = 0
+        Its averaged copy carries this hook along, and is no model of this run. A plain function:
+        the loop deep-copies the model, and with a bound method it would copy the run.
+        """
 
-    def before_forward(layer: nn.Layer, inputs: Any) -> None:
-        nonlocal done
-        if layer is run.model and layer.training:
-            hook.on_step_begin(run, run.start_step + done)
-            done += 1
+        def before_forward(layer: nn.Layer, inputs: Any) -> None:
+            if self._between and layer is self._run.model and layer.training:
+                self._between = False
+                self._hook.on_step_begin(self._run, self._run.start_step + self._done)
 
-    return before_forward
+        return before_forward
+
+    def stand_ins(self) -> Dict[str, Any]:
+        """What tells an iteration's end, and evaluations apart, in the loop's module."""
+        return {"train_profiler": self, "evaluate": self.evaluate}
+
+    def add_profiler_step(self, *args: Any, **kwargs: Any) -> Any:
+        """The loop's call after each update."""
+        self._done += 1
+        self._between = True
+        return self._profiler.add_profiler_step(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._profiler, name)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """No step begins in it, even if the model stays in training mode."""
+        between, self._between = self._between, False
+        try:
+            return self._evaluate(*args, **kwargs)
+        finally:
+            self._between = between
 
 
 def _noting_start(resume: Callable, run: TrainingRun) -> Callable:

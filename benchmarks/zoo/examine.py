@@ -62,7 +62,7 @@ def _keep_nodes(run: TrainingRun) -> List[Any]:
     nodes: List[Any] = []
     forward = run.forward
 
-    def keeping() -> Any:
+    def keeping(*second: nn.Layer) -> Any:  # the run's own: its parameters are looked up below
         outputs = forward()
         nodes.extend(t.grad_fn for t in tensors_in(outputs) if t.grad_fn is not None)
         return outputs

@@ -12,6 +12,7 @@ from typing import Any, Dict, Iterator, Mapping, Sequence, Tuple
 from rifle_ext.entry_groups import entry_group
 from rifle_ext.errors import RifleError
 from rifle_ext.runtime.compat import before_paddle
+from rifle_ext.training.components import IMPORTS, import_components
 from rifle_ext.training.plans import MethodPlan
 from rifle_ext.training.registry import methods, methods_for
 
@@ -39,6 +40,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add(
         "-o", "--opts", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
         help="override the config, e.g. rifle.max_re_num=2",
+    )  # fmt: skip
+    add(
+        "--import", action="append", default=[], dest="imports", metavar="MODULE",
+        help=IMPORTS,
     )  # fmt: skip
     add(
         "--method", choices=sorted(methods()), default=METHOD,
@@ -140,6 +145,10 @@ def training(chosen: argparse.Namespace) -> Iterator[Tuple[Mapping[str, Any], An
         If the toolkit cannot set it up, or the model cannot be run on a training sample.
     """
     before_paddle()
+    try:
+        import_components(chosen.imports)
+    except RifleError as error:
+        raise ToolkitError(str(error)) from error.__cause__
     from rifle_ext.training.setup import Request
 
     images = chosen.images or IMAGES

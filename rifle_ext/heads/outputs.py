@@ -9,27 +9,59 @@ needed.
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Callable, ContextManager, Dict, Iterator, List, Set
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 import paddle
 from paddle import Tensor, nn
-from paddle.distributed.fleet.utils import recompute
 
 from rifle_ext.errors import RifleError
 from rifle_ext.heads.graph import Graph
 from rifle_ext.heads.modules import head_of
-from rifle_ext.runtime.isolation import own_random_streams
-from rifle_ext.runtime.patching import rebound
+from rifle_ext.heads.probing import nothing_saved, probing
+from rifle_ext.heads.second import FLOATS, frozen_layers, same_forwards, same_parameters
+from rifle_ext.runtime.isolation import on_cpu
 
-Forward = Callable[[], Any]
-"""Runs the model once in training mode; returns its outputs or losses in any nesting."""
+COMPLEX = (paddle.complex64, paddle.complex128)
+
+Forward = Callable[..., Any]
+"""Runs the model once in training mode; returns its outputs or losses in any nesting.
+
+Called with a second model that is built like the first one, it runs that one.
+"""
 
 
-def output_parameters(model: nn.Layer, forward: Forward, losses: bool = False) -> Dict[str, Tensor]:
+class Outputs(NamedTuple):
+    """The output layers of a model.
+
+    Attributes
+    ----------
+    parameters
+        What can be trained of them, by structured name.
+    frozen
+        Names of frozen parameters that outputs come from.
+    """
+
+    parameters: Dict[str, Tensor]
+    frozen: Tuple[str, ...]
+
+
+def output_parameters(
+    model: nn.Layer, forward: Forward, losses: bool = False, second: Optional[nn.Layer] = None
+) -> Dict[str, Tensor]:
     """The trainable parameters of the model's output layers, by structured name.
 
-    Costs one forward pass, in about the memory of one without gradients. Weights, gradients,
-    buffers, mode and random streams are afterwards as they were before.
+    As `find_outputs`.
+    """
+    return find_outputs(model, forward, losses, second).parameters
+
+
+def find_outputs(
+    model: nn.Layer, forward: Forward, losses: bool = False, second: Optional[nn.Layer] = None
+) -> Outputs:
+    """The output layers of a model.
+
+    Costs one forward pass, in about the memory of one without gradients. Everything that can be
+    reached from the model is afterwards as it was before.
 
     Parameters
     ----------
@@ -41,26 +73,108 @@ def output_parameters(model: nn.Layer, forward: Forward, losses: bool = False) -
         The forward pass gives losses. What of the outputs reaches them depends on the batch: a loss
         of boxes is often left out where nothing is found. So layers count, too, whose results no
         other mixing operation uses, in the modules that hold the outputs found.
+    second
+        The model as its constructor makes it, on the CPU. It is run in the model's place, if it has
+        the same parameters and can be: then nothing of the model is touched. And it tells constants
+        from layers that were frozen later.
 
     Raises
     ------
     RifleError
         If no trainable parameter reaches an output, as in a model that ends in a fixed function.
     """
-    named = trainable_parameters(model)
-    with probing(model), _nothing_saved(), _recording(model) as made:
-        outputs = [tensor for tensor in tensors_in(forward()) if _carries_gradient(tensor)]
-        nodes = [tensor.grad_fn for tensor in outputs]
-        graph = Graph([*made, *nodes], named)
+    trainable = trainable_parameters(model)
+    alike = second is not None and same_parameters(model, second)
+    frozen = frozen_layers(model, second if alike else None)
+    found: Set[str] = set()
+    if second is not None and alike and same_forwards(model, second):
+        found = _found_in_second(model, second, forward, losses, {*trainable, *frozen})
+    if not found:
+        found = _found(model, [], forward, losses, {*trainable, *frozen})
+    if not alike and found and not found & trainable.keys():
+        found = _found(model, [], forward, losses, set(trainable))
+    chosen = {name: parameter for name, parameter in trainable.items() if name in found}
+    if not chosen:
+        raise RifleError(_no_outputs(model, sorted(found)))
+    return Outputs(chosen, tuple(name for name in frozen if name in found))
+
+
+def _no_outputs(model: nn.Layer, frozen: List[str]) -> str:
+    said = f"rifle.layers: the outputs of {type(model).__name__} come from "
+    if frozen:
+        return (
+            f"{said}frozen layers alone ({', '.join(frozen[:8])}), which never change, so there is "
+            "no output layer to reset; train them (stop_gradient = False), or name the layers to "
+            "reset in `layers`"
+        )
+    return (
+        f"{said}no trainable parameter, so there is no output layer to reset; name the layers to "
+        "reset in `layers`"
+    )
+
+
+def _found_in_second(
+    model: nn.Layer, second: nn.Layer, forward: Forward, losses: bool, names: Set[str]
+) -> Set[str]:
+    """As `_found`, by running the second model; empty if that cannot be run."""
+    trained = {name: not p.stop_gradient for name, p in model.named_parameters()}
+    for name, parameter in second.named_parameters():
+        if len(parameter.shape) >= 2 or trained[name]:
+            parameter.stop_gradient = not trained[name]
+    try:
+        with on_cpu():
+            return _found(second, [model], forward, losses, names)
+    except Exception:  # whatever a model needs of a device, or of what was done to the first one
+        return set()
+
+
+def _found(
+    model: nn.Layer, beside: List[Any], forward: Forward, losses: bool, names: Set[str]
+) -> Set[str]:
+    """Which of some parameters reach the outputs through no other mixing operation.
+
+    The frozen ones among them are seen like the others: for that they need a gradient meanwhile.
+    """
+    named = {name: p for name, p in model.named_parameters() if name in names}
+    with probing(model, beside), nothing_saved(), _recording(model) as made:
+
+        def run() -> Any:
+            made.clear()
+            return forward(model) if beside else forward()
+
+        with _thawed(list(named.values())) as thawed:
+            try:
+                results = run()
+            except Exception:
+                if not thawed:
+                    raise
+                results = None
+            nodes = _nodes(results)
+            graph = Graph([*made, *nodes], named)
+        if results is None:  # it writes into frozen parameters, say, as only those allow
+            nodes = _nodes(run())
+            graph = Graph([*made, *nodes], named)
         found = graph.reached(nodes, losses).parameters
         if losses:
             found |= _without_luck(model, graph, made, found, list(named))
-    if not found:
-        raise RifleError(
-            f"rifle.layers: the outputs of {type(model).__name__} come from no trainable "
-            "parameter, so there is no output layer to reset; name the layers to reset in `layers`"
-        )
-    return {name: parameter for name, parameter in named.items() if name in found}
+    return found
+
+
+@contextlib.contextmanager
+def _thawed(parameters: List[Tensor]) -> Iterator[List[Tensor]]:
+    """Let the frozen ones among parameters have a gradient meanwhile."""
+    frozen = [parameter for parameter in parameters if parameter.stop_gradient]
+    for parameter in frozen:
+        parameter.stop_gradient = False
+    try:
+        yield frozen
+    finally:
+        for parameter in frozen:
+            parameter.stop_gradient = True
+
+
+def _nodes(results: Any) -> List[Any]:
+    return [tensor.grad_fn for tensor in tensors_in(results) if _carries_gradient(tensor)]
 
 
 def _without_luck(
@@ -120,53 +234,7 @@ def trainable_parameters(model: nn.Layer) -> Dict[str, Tensor]:
 
 
 def _carries_gradient(tensor: Tensor) -> bool:
-    return tensor.grad_fn is not None and tensor.dtype in (
-        paddle.float16,
-        paddle.bfloat16,
-        paddle.float32,
-        paddle.float64,
-        paddle.complex64,
-        paddle.complex128,
-    )
-
-
-@contextlib.contextmanager
-def probing(model: nn.Layer) -> Iterator[None]:
-    """Training mode; everything given back afterwards."""
-    kept = [(tensor, tensor.clone()) for tensor in _changed_by_forward(model)]
-    modes = [(layer, layer.training) for layer in model.sublayers(include_self=True)]
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(own_random_streams())
-        stack.enter_context(_local_batch_norm())
-        stack.enter_context(rebound({recompute: _called_plainly}))
-        stack.enter_context(paddle.enable_grad())
-        try:
-            model.train()
-            yield
-        finally:
-            for layer, training in modes:
-                layer.training = training
-            for tensor, value in kept:
-                tensor.set_value(value)
-
-
-def _changed_by_forward(model: nn.Layer) -> List[Tensor]:
-    """Buffers and running statistics, which Paddle keeps as frozen 1-D parameters."""
-    frozen = [p for _, p in model.named_parameters() if p.stop_gradient and len(p.shape) <= 1]
-    buffers = [buffer for _, buffer in model.named_buffers() if buffer is not None]
-    # A recurrent layer's buffer for the state of cuDNN's dropout holds nothing until it is used.
-    return [tensor for tensor in (*frozen, *buffers) if tensor._is_initialized()]
-
-
-def _nothing_saved() -> ContextManager[None]:
-    """Let the forward pass keep nothing for a backward pass, which will not come."""
-    return paddle.autograd.saved_tensors_hooks(lambda tensor: None, lambda nothing: nothing)
-
-
-def _called_plainly(function: Callable, *args: Any, **kwargs: Any) -> Any:
-    """Stands in for `recompute`, whose operations the graph does not show."""
-    own = ("preserve_rng_state", "use_reentrant")
-    return function(*args, **{key: value for key, value in kwargs.items() if key not in own})
+    return tensor.grad_fn is not None and tensor.dtype in (*FLOATS, *COMPLEX)
 
 
 @contextlib.contextmanager
@@ -195,23 +263,3 @@ def tensors_in(value: Any) -> List[Tensor]:
     if isinstance(value, (list, tuple)):
         return [tensor for item in value for tensor in tensors_in(item)]
     return []
-
-
-@contextlib.contextmanager
-def _local_batch_norm() -> Iterator[None]:
-    """Stand plain batch normalization in for the synchronized kind.
-
-    That has no CPU kernel, and on several GPUs it would wait for ranks that are not connected yet.
-    """
-    synchronized = nn.SyncBatchNorm.forward
-
-    def forward(layer: nn.SyncBatchNorm, x: Tensor) -> Tensor:
-        return nn.functional.batch_norm(
-            x, layer._mean, layer._variance, layer.weight, layer.bias, training=True
-        )
-
-    nn.SyncBatchNorm.forward = forward
-    try:
-        yield
-    finally:
-        nn.SyncBatchNorm.forward = synchronized

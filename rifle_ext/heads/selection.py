@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import fnmatch
-from dataclasses import dataclass
-from typing import Collection, Dict, Iterable, Iterator, List, Sequence, Tuple, Union
+from dataclasses import dataclass, replace
+from typing import Collection, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 from paddle import Tensor, nn
 
 from rifle_ext.errors import RifleError, did_you_mean
 from rifle_ext.heads.modules import head_of
-from rifle_ext.heads.outputs import Forward, output_parameters, trainable_parameters
+from rifle_ext.heads.outputs import Forward, find_outputs, trainable_parameters
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,14 @@ class Selection:
     buffers
         Running statistics: of the batch normalizations whose scale or shift is reset, and of all in
         whole head modules.
+    frozen
+        Names of the weights of output layers that are frozen, and so left alone; of 'auto' and
+        'head' only.
     """
 
     parameters: Dict[str, Tensor]
     buffers: Dict[str, Tensor]
+    frozen: Tuple[str, ...] = ()
 
     @property
     def tensors(self) -> Dict[str, Tensor]:
@@ -42,7 +46,8 @@ class Selection:
     def without(self, names: Collection[str]) -> Selection:
         """All but the tensors of these names."""
         parameters = {n: t for n, t in self.parameters.items() if n not in names}
-        return Selection(parameters, {n: t for n, t in self.buffers.items() if n not in names})
+        buffers = {n: t for n, t in self.buffers.items() if n not in names}
+        return replace(self, parameters=parameters, buffers=buffers)
 
     def layers(self, model: nn.Layer) -> Dict[str, nn.Layer]:
         """The layers that own the tensors, by structured name, in the model's order.
@@ -59,6 +64,7 @@ def select(
     layers: Union[str, Sequence[str]],
     forward: Forward,
     losses: bool = False,
+    second: Optional[nn.Layer] = None,
 ) -> Selection:
     """What `layers` of a block stands for in this model.
 
@@ -68,8 +74,8 @@ def select(
         The model to be trained.
     layers
         'auto', 'head', or names or globs over structured names of parameters and sublayers.
-    forward, losses
-        As for `output_parameters`; used for 'auto' and 'head' only.
+    forward, losses, second
+        As for `find_outputs`; used for 'auto' and 'head' only.
 
     Raises
     ------
@@ -77,10 +83,9 @@ def select(
         If nothing trainable is found, or a name matches nothing.
     """
     if isinstance(layers, str):
-        outputs = output_parameters(model, forward, losses)
-        return (
-            _head_modules(model, outputs) if layers == "head" else _with_statistics(model, outputs)
-        )
+        outputs, frozen = find_outputs(model, forward, losses, second)
+        select_from = _head_modules if layers == "head" else _with_statistics
+        return replace(select_from(model, outputs), frozen=frozen)
     return _with_statistics(model, _matching(model, layers))
 
 

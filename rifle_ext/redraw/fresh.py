@@ -39,28 +39,47 @@ class Redraw(NamedTuple):
     initializers: Optional[Dict[str, Any]]
 
 
-def from_rebuild(rebuild: Rebuild, tensors: Mapping[str, Tensor], seed: int, index: int) -> Redraw:
-    """Fresh values of `tensors` from a second model.
+class SecondModel:
+    """The model built again, from random streams of its own.
 
     Parameters
     ----------
     rebuild
-        Builds the second model. It is dropped as soon as the values are taken.
-    tensors
-        Parameters and buffers to draw values for, by structured name.
+        Builds it.
     seed, index
         The block's seed and the reset's index (from 1): the values depend on nothing else.
+
+    Attributes
+    ----------
+    model
+        What was built, on the CPU.
 
     Raises
     ------
     RifleError
-        If the second model lacks a tensor or has it in another shape.
+        If it cannot be built.
     """
-    construction = Construction()
-    with beside_training(draw_seed(seed, index)):
-        with construction.noted():
-            model = rebuild()
-        named = {**dict(model.named_buffers()), **dict(model.named_parameters())}
+
+    def __init__(self, rebuild: Rebuild, seed: int, index: int) -> None:
+        self._seed = draw_seed(seed, index)
+        self._construction = Construction()
+        with beside_training(self._seed), self._construction.noted():
+            try:
+                self.model = rebuild()
+            except RifleError:
+                raise
+            except Exception as error:  # whatever a constructor needs that it had the first time
+                raise RifleError(_cannot_build(error)) from error
+
+    def redraw(self, tensors: Mapping[str, Tensor]) -> Redraw:
+        """Fresh values of `tensors`, parameters and buffers by structured name.
+
+        Raises
+        ------
+        RifleError
+            If the second model lacks a tensor or has it in another shape.
+        """
+        named = {**dict(self.model.named_buffers()), **dict(self.model.named_parameters())}
         for name, tensor in tensors.items():
             found = list(named[name].shape) if name in named else None
             shape = list(tensor.shape)
@@ -72,7 +91,28 @@ def from_rebuild(rebuild: Rebuild, tensors: Mapping[str, Tensor], seed: int, ind
                 )
         wanted = {name: named[name] for name in tensors}
         values = {name: tensor.detach() for name, tensor in wanted.items()}
-        return Redraw(values, construction.initializers(wanted))
+        with beside_training(self._seed):
+            return Redraw(values, self._construction.initializers(wanted))
+
+
+def _cannot_build(error: BaseException) -> str:
+    while inner := error.__cause__ or (not error.__suppress_context__ and error.__context__):
+        error = inner  # toolkits put words of their own before it
+    said = (str(error).strip().splitlines() or [""])[-1].strip()
+    return (
+        "the model was built a second time, for fresh values of its output layers, with the "
+        f"loading of weights switched off, and that failed with {type(error).__name__}: {said}; "
+        "let the model's constructor work without those weights (or load them after it), or set "
+        "rifle.weight_initializer: original, which needs no second build"
+    )
+
+
+def from_rebuild(rebuild: Rebuild, tensors: Mapping[str, Tensor], seed: int, index: int) -> Redraw:
+    """Fresh values of `tensors` from a second model, which is dropped at once.
+
+    As `SecondModel` and its `redraw`.
+    """
+    return SecondModel(rebuild, seed, index).redraw(tensors)
 
 
 def from_layers(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections import defaultdict
-from typing import Any, Callable, Dict, Iterable, Mapping, Optional
+from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Set
 
 import numpy as np
 import paddle
@@ -56,18 +56,64 @@ def check_optimizer(optimizer: Optional[Optimizer]) -> None:
     Raises
     ------
     RifleError
-        If it wraps another one or holds a part of the state (those of `paddle.distributed` and
-        `paddle.incubate`), or has one state for all parameters together (LBFGS).
+        If it wraps another one (a class of the user's own, `paddle.incubate`), holds a part of the
+        state (`paddle.distributed`), or has one state for all parameters together (LBFGS).
     """
-    paddles = [c for c in type(optimizer).__mro__ if c.__module__.startswith("paddle.")]
-    kind = paddles[0] if paddles else type(optimizer)
-    apart = kind.__module__.startswith(("paddle.distributed", "paddle.incubate"))
-    if apart or kind is paddle.optimizer.LBFGS:
+    if optimizer is None:
+        return
+    kind, wrapped = type(optimizer), _wrapped(optimizer)
+    if not isinstance(optimizer, Optimizer):
         raise RifleError(
-            f"the optimizer is a {kind.__name__}: it wraps another optimizer, holds a part of its "
-            "state, or has one state for all parameters together, so that of the output layers "
-            "cannot restart; train with one of paddle.optimizer (LBFGS apart), without sharding, "
-            "and give it as it was before it was wrapped"
+            f"the optimizer is a {kind.__name__}, which is no paddle.optimizer.Optimizer"
+            f"{wrapped and ', as is ' + wrapped}; RIFLE has to restart the state that an optimizer "
+            "keeps for the output layers, so train with, or give it, one of paddle.optimizer"
+        )
+    theirs = next(base for base in kind.__mro__ if base.__module__.startswith("paddle."))
+    apart = theirs.__module__.startswith(("paddle.distributed", "paddle.incubate"))
+    own = _defined_below(kind, Optimizer) if theirs is Optimizer else set()
+    own_steps = "step" in own and "_create_accumulators" not in own
+    if apart or theirs is paddle.optimizer.LBFGS or own_steps or wrapped:
+        raise RifleError(
+            f"the optimizer is a {kind.__name__}: it wraps another optimizer"
+            f"{wrapped and ' (' + wrapped + ')'}, holds a part of its state, or has one state for "
+            "all parameters together, so that of the output layers cannot restart; train with one "
+            "of paddle.optimizer (LBFGS apart), without sharding, and give it as it was before it "
+            "was wrapped"
+        )
+
+
+def _wrapped(optimizer: Any) -> str:
+    """The optimizer that another one holds, in words; empty if it holds none."""
+    for name, value in getattr(optimizer, "__dict__", {}).items():
+        if isinstance(value, Optimizer):
+            return f"the {type(value).__name__} in its attribute {name}"
+    return ""
+
+
+def _defined_below(kind: type, base: type) -> Set[str]:
+    """Names that a class and those between it and a base define."""
+    return {name for cls in kind.__mro__[: kind.__mro__.index(base)] for name in vars(cls)}
+
+
+def check_trained(optimizer: Optional[Optimizer], parameters: Mapping[str, Tensor]) -> None:
+    """Stop if the optimizer does not train all of some parameters.
+
+    Raises
+    ------
+    RifleError
+        If one is missing: drawn again, it would stay at its fresh values.
+    """
+    if getattr(optimizer, "_parameter_list", None) is None:
+        return
+    held: Set[int] = set()
+    for item in optimizer._parameter_list:  # type: ignore[union-attr]
+        held.update(map(id, item["params"] if isinstance(item, dict) else [item]))
+    missing = [name for name, parameter in parameters.items() if id(parameter) not in held]
+    if missing:
+        raise RifleError(
+            f"the optimizer does not train {', '.join(missing)}: drawn again, that would stay at "
+            "its random values; give the optimizer these parameters, too, or name layers in "
+            "`layers` that it trains"
         )
 
 

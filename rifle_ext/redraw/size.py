@@ -13,6 +13,8 @@ from typing import Dict, Mapping, Sequence, Union
 import numpy as np
 from paddle import Tensor, nn
 
+from rifle_ext.runtime.isolation import on_cpu
+
 SMALL = 0.1
 """Root mean square of what inputs of unit size give through fresh weights of the default size."""
 
@@ -57,16 +59,18 @@ def resized(
     values
         Fresh values, by structured name, on the CPU.
     inputs
-        For each tensor of two or more dimensions what `inputs_of` gives.
+        What `inputs_of` gives for each weight; other tensors are left as they are. A table that is
+        looked up (`nn.Embedding`: queries, proposal boxes) is no weight: no input passes through.
     scale
         What weights are multiplied by; 'auto': so that their root mean square is at most
         ``SMALL / sqrt(inputs)``.
     """
     sized = {}
-    for name, value in values.items():
-        rms = root_mean_square(value)
-        factor = scale if isinstance(scale, float) else 1.0
-        if scale == "auto" and rms > 0:
-            factor = min(1.0, SMALL / math.sqrt(inputs[name]) / rms)
-        sized[name] = value if rms == 0 or factor == 1 else value * factor
+    with on_cpu():
+        for name, value in values.items():
+            rms = root_mean_square(value) if name in inputs else 0.0
+            factor = 1.0 if isinstance(scale, str) else float(scale)
+            if scale == "auto" and rms > 0:
+                factor = min(1.0, SMALL / math.sqrt(inputs[name]) / rms)
+            sized[name] = value if rms == 0 or factor == 1 else value * factor
     return sized

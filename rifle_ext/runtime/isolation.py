@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, Iterator
 import numpy as np
 import paddle
 
-from rifle_ext.runtime.patching import replaced
+from rifle_ext.runtime.patching import rebound
 
 
 @contextlib.contextmanager
@@ -31,8 +31,8 @@ def own_random_streams(seed: int = 0) -> Iterator[None]:
 
     The loader of a training reads ahead in a thread, which goes on drawing from the streams of
     Python and NumPy meanwhile. So those are not swapped: in this thread alone, the functions of the
-    modules `random` and `numpy.random` draw from others. Paddle's streams, which only training
-    itself draws from, are seeded and given back.
+    modules `random` and `numpy.random` draw from others, under whatever name a module has imported
+    them. Paddle's streams, which only training itself draws from, are seeded and given back.
 
     Parameters
     ----------
@@ -40,29 +40,39 @@ def own_random_streams(seed: int = 0) -> Iterator[None]:
         Where the streams start (0 to 2**32 - 1).
     """
     with contextlib.ExitStack() as stack:
+        over = threading.Event()
+        stack.callback(over.set)
+        functions: Dict[Callable, Callable] = {}
         for module, shared, own in (
             (random, vars(random)["_inst"], random.Random(seed)),
             (np.random, vars(np.random.mtrand)["_rand"], np.random.RandomState(seed)),
         ):
-            stack.enter_context(replaced(module, **_for_this_thread(module, shared, own)))
+            functions.update(_for_this_thread(module, shared, own, over))
+        stack.enter_context(rebound(functions))
         stack.enter_context(_paddle_streams_kept())
         paddle.seed(seed)
         yield
 
 
-def _for_this_thread(module: Any, shared: Any, own: Any) -> Dict[str, Callable]:
-    """The functions of a module that draw from `shared`; in this thread they draw from `own`."""
+def _for_this_thread(
+    module: Any, shared: Any, own: Any, over: threading.Event
+) -> Dict[Callable, Callable]:
+    """Stand-ins for the functions of a module that draw from `shared`.
+
+    In this thread they draw from `own`, until it is `over`: a module that is imported meanwhile may
+    hold on to them.
+    """
     here = threading.get_ident()
 
     def chosen(name: str, theirs: Callable) -> Callable:
         def draw(*args: Any, **kwargs: Any) -> Any:
-            function = getattr(own, name) if threading.get_ident() == here else theirs
-            return function(*args, **kwargs)
+            ours = threading.get_ident() == here and not over.is_set()
+            return (getattr(own, name) if ours else theirs)(*args, **kwargs)
 
         return draw
 
     return {
-        name: chosen(name, function)
+        function: chosen(name, function)
         for name, function in vars(module).items()
         if getattr(function, "__self__", None) is shared and hasattr(own, name)
     }

@@ -11,6 +11,7 @@ README beside its code lists them. Common to all are
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,11 @@ class EventLog:
         self.path.write_bytes(kept[: kept.rfind(b"\n") + 1])
 
     def write(self, event: str, **fields: Any) -> None:
-        """Append one event."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"event": event, **fields}) + "\n")
+        """Append one event.
+
+        The file is not made anew: where it was removed, the events before would be missing.
+        """
+        line = (json.dumps({"event": event, **fields}) + "\n").encode()
+        with self.path.open("r+b") as file:
+            file.seek(0, os.SEEK_END)
+            file.write(line)

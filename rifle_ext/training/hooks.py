@@ -54,6 +54,9 @@ class TrainingRun:
     start_step
         Optimizer steps done before this process began: not 0 after a resume. Known from the first
         step on; when training begins it is not 0 only if the checkpoint is loaded already.
+    counted_steps
+        Optimizer steps that the checkpoint of a resumed training has counted itself, if it has:
+        others than `start_step` where an epoch had another length then.
     scalar
         Writes one value to the toolkit's VisualDL record: tag, value, step. None if the toolkit
         keeps no such record. Known from the first step on, usable until the last one.
@@ -80,6 +83,7 @@ class TrainingRun:
     gives_losses: bool = False
     loaded: Callable[[], Loaded] = Loaded
     start_step: int = 0
+    counted_steps: Optional[int] = None
     scalar: Optional[Callable[[str, float, int], Any]] = None
     shadows: List[Shadow] = field(default_factory=list)
     stops_early: Optional[str] = None

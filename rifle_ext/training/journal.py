@@ -48,4 +48,8 @@ class Journal:
     def scalar(self, tag: str, value: float, step: int) -> None:
         """One value for VisualDL, if the toolkit records to it."""
         if self._run.scalar is not None and self._run.rank == 0:
-            self._run.scalar(f"{self._name}/{tag}", value, step)
+            try:
+                self._run.scalar(f"{self._name}/{tag}", value, step)
+            except OSError as error:
+                self._run.scalar = None
+                self.warn(f"VisualDL's record cannot be written: {error}")

@@ -9,6 +9,8 @@ from typing import Any, Callable, List, Sequence, Tuple, Union
 
 from paddle.optimizer.lr import LRScheduler, PiecewiseDecay, ReduceOnPlateau
 
+from rifle_ext.errors import RifleError
+
 Rate = Union[float, LRScheduler]
 """What an optimizer has. A scheduler that waits for metrics counts as a constant rate."""
 
@@ -22,8 +24,21 @@ def peak(rate: Rate, total_steps: int) -> Tuple[float, int]:
         Of the optimizer. Of a scheduler a copy is run through the whole training.
     total_steps
         Length of the training in optimizer steps.
+
+    Raises
+    ------
+    RifleError
+        If a scheduler cannot be copied, or its copy cannot be told which step it is at.
     """
-    rates = _rates(rate, total_steps)
+    try:
+        rates = _rates(rate, total_steps)
+    except Exception as error:  # whatever a scheduler of the user's own raises
+        said = (str(error).strip().splitlines() or [""])[-1].strip()
+        raise RifleError(
+            "the learning rates of the whole training are needed before it, from a copy of the "
+            f"scheduler, and of a {type(rate).__name__} there is none "
+            f"({type(error).__name__}: {said})"
+        ) from error
     highest = max(rates)
     return highest, rates.index(highest)
 

@@ -5,9 +5,12 @@ import os
 import subprocess
 import sys
 
+import paddle
 import pytest
 import yaml
 from conftest import ROOT
+from paddle import nn
+from paddleseg.cvlibs import manager
 from processes import path_with
 
 from rifle_ext import cli
@@ -21,6 +24,23 @@ from rifle_ext.training.plans import Moment
 from rifle_ext.training.setup import Request
 
 pytestmark = pytest.mark.timeout(180)
+
+
+@manager.MODELS.add_component
+class OneValue(nn.Layer):
+    """Two layers of one value each: one that is drawn, and one that is a constant."""
+
+    def __init__(self, num_classes):
+        super().__init__()
+        self.backbone = nn.Conv2D(3, 1, 1)
+        self.align = nn.Conv2D(1, 1, 1, bias_attr=False)
+        constant = paddle.ParamAttr(initializer=nn.initializer.Constant(0.5))
+        self.gain = nn.Conv2D(1, 1, 1, weight_attr=constant, bias_attr=False)
+        self.out = nn.Conv2D(1, num_classes, 1)
+
+    def forward(self, x):
+        return [self.out(self.gain(self.align(self.backbone(x))))]
+
 
 KEYS = [
     "toolkit", "model", "total_steps", "steps_per_epoch", "resets", "skipped", "layers", "values",
@@ -258,3 +278,12 @@ def test_values_drawn_ahead_are_those_drawn_later(seg):
         plan = Plan(block, run)
         ahead, later = plan.draw(1), plan.draw(1)
         assert digest(ahead) == digest(later) != digest(plan.draw(2))
+
+
+def test_one_random_value_is_no_constant(seg, capsys):
+    """A tensor of one value looks the same everywhere, drawn or not (PicoDet's `cls_align`)."""
+    described = {"type": "OneValue", "num_classes": 6}
+    planned = plan(capsys, "seg", seg.config(model=described, rifle={"layers": ["align", "gain"]}))
+    align, gain = (layer["parameters"][0] for layer in planned["layers"])
+    assert set(align) == {"name", "shape", "mean", "std"} and align["mean"] != 0
+    assert (gain["name"], gain["constant"]) == ("gain.weight", 0.5)

@@ -13,7 +13,7 @@ from ppdet import slim as slim_module
 from ppdet.core.workspace import load_config, merge_config
 from ppdet.engine import Trainer
 from ppdet.engine.callbacks import Checkpointer
-from seg_runs import state_of, watching
+from seg_runs import same, state_of, watching  # noqa: F401
 
 import det_hooks
 from det_hooks.workspace import Snapshot

@@ -232,3 +232,34 @@ def test_command_and_module_are_the_same(python):
     script = Path(sys.executable).parent / "rifle-ext"
     command = subprocess.run([script, "--version"], capture_output=True, text=True, timeout=60)
     assert command.stdout == done.stdout
+
+
+def test_a_folder_of_its_own_and_the_line_that_mends_it(wheel, tmp_path):
+    """As `pip install -t DIR` leaves it: Python reads no start-up file there."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "v"], check=True)
+    (site,) = (tmp_path / "v").glob("lib/python*/site-packages")
+    others = tmp_path / "others"  # the toolkits, without the start-up file of their environment
+    others.mkdir()
+    for path in (Path(p) for p in sys.path if p.endswith("site-packages")):
+        for entry in path.iterdir():
+            if "rifle" not in entry.name:
+                (others / entry.name).symlink_to(entry)
+    (site / "others.pth").write_text(str(others))
+    folder = tmp_path / "external-libraries"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+
+    def run(*arguments):
+        environment = {**os.environ, "PYTHONPATH": str(folder)}
+        return subprocess.run(
+            [str(tmp_path / "v/bin/python"), *arguments],
+            capture_output=True, text=True, timeout=120, cwd=tmp_path, env=environment,
+        )  # fmt: skip
+
+    code = "import sys; print([type(f).__name__ for f in sys.meta_path][0])"
+    assert run("-c", code).stdout != "_ToolkitFinder\n"
+    said = run("-m", "rifle_ext", "doctor").stdout
+    (line,) = re.findall(r"echo '(.+)' >>", " ".join(said.split()))
+    assert "pip install -t" in " ".join(said.split())
+    (folder / "sitecustomize.py").write_text(line + "\n")
+    assert run("-c", code).stdout == "_ToolkitFinder\n"

@@ -56,6 +56,7 @@ WANTED = ["plan", "reset", "thaw", "end"]
 
 def run_seg(path, out, plugins, home):
     flags = ["--config", path, "--device", "cpu", "--save_dir", out, "--save_interval", "1"]
+    flags += ["--log_iters", "1"]
     if home:
         tool = Path(home) / "tools/train.py"
         return run_unmodified(tool, path_with(home, plugins), *flags)
@@ -86,6 +87,9 @@ def test_an_installed_method_in_paddleseg(seg, tmp_path, plugins, home):
     assert [e["step"] for e in found if "step" in e] == [2, 3]
     assert [e.get("method") for e in found] == [None, None, "freeze_backbone", None]
     name = "backbone.features.0.conv.weight"
+    (out / "train.log").write_text(done.stdout)
+    said = run("-m", "rifle_ext", "report", out).stdout
+    assert "  freeze_backbone: thaw after iteration 3\n" in said
     saved = [weights(out / f"iter_{step}/model.pdparams", name) for step in (1, 3, 4)]
     assert (saved[0] == saved[1]).all() and (saved[1] != saved[2]).any()
 

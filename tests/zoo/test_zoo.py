@@ -32,6 +32,9 @@ NOT_WITH_PADDLE_3 = {
 }  # fmt: skip
 """Models that the toolkits' development branches themselves cannot run with paddle 3."""
 
+MATCHED_BY_PREDICTIONS = {"yolof"}
+"""Models whose loss takes the boxes that are predicted best, so worse ones where all are alike."""
+
 pytestmark = pytest.mark.timeout(120)
 
 
@@ -51,9 +54,12 @@ def test_outputs_are_found_and_redrawn_faithfully(toolkit, name):
         built = {tensor: t.numpy() for tensor, t in plan.selection.tensors.items()}
         drawn = [plan.draw(index) for index in (1, 2)]
         first, second = ({n: t.numpy() for n, t in values.items()} for values in drawn)
-        small, none = (loss(run, plan, shrunk(drawn[0], factor)) for factor in (1, 1e-3))
+        small, none = (
+            loss(run, plan, shrunk(drawn[0], factor, plan._drawing._inputs)) for factor in (1, 1e-3)
+        )
         # The defaults begin where their constants alone would: an even guess, the focal prior.
-        assert small == pytest.approx(none, rel=0.1)
+        assert small < 1.1 * none
+        assert small > 0.9 * none or name in MATCHED_BY_PREDICTIONS
     inputs = plan._drawing._inputs
     for tensor, values in built.items():
         if np.array_equal(first[tensor], second[tensor]):  # no draw: constants, a table of anchors
@@ -62,13 +68,14 @@ def test_outputs_are_found_and_redrawn_faithfully(toolkit, name):
             assert not np.array_equal(first[tensor], values), tensor
             if values.size >= 1000:
                 size = np.sqrt(np.square(values).mean())
-                factor = min(1.0, SMALL / np.sqrt(inputs[tensor]) / size) if values.ndim > 1 else 1
+                factor = min(1.0, SMALL / np.sqrt(inputs[tensor]) / size) if tensor in inputs else 1
                 assert first[tensor].std() == pytest.approx(factor * values.std(), rel=0.15), tensor
 
 
-def shrunk(values, factor):
+def shrunk(values, factor, inputs):
     """Random weights times a factor."""
-    return {n: v * factor if root_mean_square(v) > 0 else v for n, v in values.items()}
+    random = [n for n in inputs if root_mean_square(values[n]) > 0]
+    return {n: v * factor if n in random else v for n, v in values.items()}
 
 
 def loss(run, plan, values):

@@ -75,7 +75,14 @@ def examine(limit: float = LIMIT) -> List[Finding]:
         guarded(checks.check_python, python, sys.executable),
         guarded(startup.check_command, sys.prefix, sys.executable, prefix_of_command()),
         guarded(startup.check_package, __version__, folder("rifle_ext"), version("rifle-ext")),
-        guarded(startup.check_startup, is_active(), startup_files(), os.environ, switches()),
+        guarded(
+            startup.check_startup,
+            is_active(),
+            startup_files(),
+            os.environ,
+            switches(),
+            beside_package(),
+        ),  # fmt: skip
         guarded(startup.check_adapters, autoload._adapters()),
         guarded(startup.check_methods, entry_group(METHODS)),
         guarded(checks.check_pydantic, version("pydantic")),
@@ -186,6 +193,13 @@ def startup_files() -> List[str]:
     folders = [*getattr(site, "getsitepackages", list)(), site.getusersitepackages()]
     paths = [os.path.join(folder, "rifle_ext_startup.pth") for folder in folders]
     return [path for path in paths if os.path.isfile(path)]
+
+
+def beside_package() -> Optional[str]:
+    """The folder of the package, if the start-up file stands there and it is no checkout."""
+    beside = os.path.dirname(folder("rifle_ext") or "")
+    names = os.listdir(beside) if beside else []
+    return beside if "rifle_ext_startup.pth" in names and "setup.py" not in names else None
 
 
 def switches() -> List[str]:

@@ -34,7 +34,11 @@ def check_package(version: str, folder: Optional[str], installed: Optional[str])
 
 
 def check_startup(
-    active: bool, files: Sequence[str], environment: Mapping[str, str], switches: Collection[str]
+    active: bool,
+    files: Sequence[str],
+    environment: Mapping[str, str],
+    switches: Collection[str],
+    beside: Optional[str] = None,
 ) -> Finding:
     """Whether this process was started with the start-up file.
 
@@ -48,6 +52,8 @@ def check_startup(
         The environment variables.
     switches
         Switches among ``-S``, ``-I`` and ``-s`` that Python was started with.
+    beside
+        The folder of the package, if the file stands there.
     """
     where = f"rifle_ext_startup.pth in {', '.join(str(Path(file).parent) for file in files)}"
     if active:
@@ -64,6 +70,13 @@ def check_startup(
             f"{where} is there, but did nothing: the package is not installed beside it, or damaged"
         )
         mend = REINSTALL
+    elif beside is not None:
+        found = (
+            f"rifle_ext_startup.pth is in {beside}, as `pip install -t` leaves it, and no Python "
+            "reads it there"
+        )
+        line = f"echo 'import rifle_ext.autoload as a; a.install()' >> {beside}/sitecustomize.py"
+        mend = f"with that folder on PYTHONPATH: {line}"
     else:
         found, mend = "rifle_ext_startup.pth is not in site-packages", REINSTALL
     found += "; the toolkits' own train tools ignore the rifle block"

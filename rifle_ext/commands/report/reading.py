@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence
 
+from rifle_ext.commands.report.told import lines_of
 from rifle_ext.entry_groups import entry_group
 from rifle_ext.errors import RifleError
 from rifle_ext.training.curves import GROUP, Curves
@@ -36,8 +37,7 @@ def read(folder: Path, logs: Sequence[Path], starts: Sequence[int]) -> Curves:
     for path in logs:
         if not path.exists():
             raise RifleError(f"--log {path}: there is no such file or folder")
-    texts = [p for p in logs if p.is_file() and not _is_record(p)] if logs else _texts(folder)
-    curves = _joined(_from_text(path) for path in texts)
+    curves = _joined(_from_text(path) for path in texts_of(folder, logs))
     if curves is None:
         records = [r for path in logs or [folder] for r in _records(path)]
         if len(records) > len(starts):
@@ -67,6 +67,11 @@ def _joined(parts: Iterator[Optional[Curves]]) -> Optional[Curves]:
     return whole
 
 
+def texts_of(folder: Path, logs: Sequence[Path]) -> List[Path]:
+    """The files with what the train tool printed, in order: as for `read`."""
+    return [p for p in logs if p.is_file() and not _is_record(p)] if logs else _texts(folder)
+
+
 def _texts(folder: Path) -> List[Path]:
     found = [p for ending in ("*.log", "*.txt") for p in folder.rglob(ending) if p.is_file()]
     found = [path for path in found if not _is_record(path)]
@@ -84,8 +89,7 @@ def _is_record(path: Path) -> bool:
 
 def _from_text(path: Path) -> Optional[Curves]:
     for module in readers().values():
-        with path.open(encoding="utf-8", errors="replace") as lines:
-            curves = module.from_text(lines)
+        curves = module.from_text(lines_of(path))
         if curves is not None:
             return curves
     return None

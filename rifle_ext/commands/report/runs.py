@@ -10,8 +10,9 @@ from statistics import fmean, stdev
 from typing import Any, Collection, Dict, List, Optional, Sequence, Set, Tuple
 
 from rifle_ext.commands.blocks import block_models
-from rifle_ext.commands.report.reading import read, readers
+from rifle_ext.commands.report.reading import read, readers, texts_of
 from rifle_ext.commands.report.recovery import Recovery, recoveries
+from rifle_ext.commands.report.told import lines_of, told
 from rifle_ext.errors import RifleError
 from rifle_ext.training.curves import Curves
 from rifle_ext.training.events import FILE_NAME
@@ -44,6 +45,12 @@ class Run:
         How far each stage of the model moved in each period.
     change_from
         Where that is from: ``track``, ``checkpoints`` or nothing.
+    acts
+        What other methods did: method, kind of event, iterations done before it.
+    told
+        Whether its log speaks of RIFLE, even if there are no events.
+    notes
+        What was not found where, a sentence each.
     """
 
     folder: Path
@@ -54,6 +61,9 @@ class Run:
     curves: Curves
     change: Change
     change_from: str
+    acts: Tuple[Tuple[str, str, int], ...] = ()
+    told: bool = False
+    notes: Tuple[str, ...] = ()
 
     @property
     def reset_steps(self) -> List[int]:
@@ -86,11 +96,11 @@ class Run:
         others = [f"{key}: {_changed(key, block)}" for key, block in self.blocks.items()]
         others = [said for said in others if not said.startswith("rifle: ")]
         rifle = self.blocks.get("rifle")
-        if rifle is None or not self.resets:
-            none = "without resets" if rifle is None else "no reset done"
+        if not self.resets:
+            none = "without resets" if rifle is None and not self.told else "no reset done"
             return "; ".join([f"{none}, {self.total_steps} iterations", *others])
         left_out = ("seed", "track", "max_re_num", "re_init_epoch", "re_init_iter", "keep_last")
-        changed = _changed("rifle", rifle).items()
+        changed = _changed("rifle", rifle or {}).items()
         more = [f"{key}: {value}" for key, value in changed if key not in left_out]
         steps = ", ".join(map(str, self.reset_steps))
         return "; ".join([f"reset after {steps} of {self.total_steps} iterations", *more, *others])
@@ -98,7 +108,7 @@ class Run:
     @property
     def is_baseline(self) -> bool:
         """Whether it was trained without any method."""
-        return not self.blocks
+        return not self.blocks and not self.told
 
 
 def _changed(key: str, block: Dict[str, Any]) -> Dict[str, Any]:
@@ -128,17 +138,27 @@ def load(folder: Path, logs: Sequence[Path] = (), outputs: Collection[str] = ())
     """
     if not folder.is_dir():
         raise RifleError(f"{folder}: there is no such folder; name the output folder of a training")
-    events = _events(folder / FILE_NAME)
+    path, notes = _events_file(folder)
+    events = _events(path)
     plan = next((e for e in reversed(events) if "total_steps" in e), None)
     starts = [0, *(e["step"] for e in events if e["event"] == "resume")]
     curves = read(folder, logs, starts)
+    said = told(line for text in texts_of(folder, logs) for line in lines_of(text))
     epoch = plan["steps_per_epoch"] if plan else curves.steps_per_epoch
     total = plan["total_steps"] if plan else max(curves.losses)
     resets = {e["step"]: e for e in events if e["event"] == "reset"}
+    missing = _missing(events, said.resets)
+    if said.anything and not events:
+        notes.append(
+            f"no {FILE_NAME} in or below {folder}: the resets are those that the log tells of"
+        )
+    elif missing:
+        notes.append(f"{path} breaks off: the resets after that are those that the log tells of")
+    resets.update(missing)
     change, change_from = _tracked(events), "track"
-    if not change:
+    if not change and not missing:
         head = {*outputs, *outputs_of(folder)}
-        files = readers()[curves.toolkit].checkpoints(folder, epoch, total)
+        files = readers()[curves.toolkit].checkpoints(path.parent, epoch, total)
         change, change_from = _from_checkpoints(files, sorted(resets), head), "checkpoints"
     return Run(
         folder,
@@ -149,12 +169,42 @@ def load(folder: Path, logs: Sequence[Path] = (), outputs: Collection[str] = ())
         curves,
         change,
         change_from if change else "",
+        tuple((e["method"], e["event"], e["step"]) for e in events if _is_act(e)),
+        said.anything,
+        tuple(notes),
     )
+
+
+def _is_act(event: Dict[str, Any]) -> bool:
+    """Whether it is something that a method other than RIFLE did at a step."""
+    return "method" in event and "step" in event and event["event"] != "resume"
+
+
+def _events_file(folder: Path) -> Tuple[Path, List[str]]:
+    """Where the events of a training are: in its folder, or the only ones below it."""
+    path = folder / FILE_NAME
+    if path.is_file():
+        return path, []
+    below = sorted(folder.rglob(FILE_NAME))
+    if len(below) == 1:
+        return below[0], [f"the events are those of {below[0]}"]
+    if below:
+        found = ", ".join(str(path.parent) for path in below)
+        return path, [f"below it are the events of {len(below)} trainings, none taken: {found}"]
+    return path, []
+
+
+def _missing(events: Sequence[Dict[str, Any]], told: Dict[int, Any]) -> Dict[int, Any]:
+    """The resets that the log tells of and the events do not, as they break off before."""
+    if events and events[-1]["event"] == "end":
+        return {}
+    last = max((e["step"] for e in events if e["event"] == "reset"), default=-1)
+    return {step: event for step, event in told.items() if step > last}
 
 
 def outputs_of(folder: Path) -> Set[str]:
     """Names of the parameters that a training reset."""
-    events = _events(folder / FILE_NAME)
+    events = _events(_events_file(folder)[0])
     return {name for e in events if e["event"] == "reset" for name in e["parameters"]}
 
 

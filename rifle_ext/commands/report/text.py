@@ -27,6 +27,8 @@ def _show_run(run: Run, console: Console) -> None:
     say = partial(console.print, soft_wrap=True)
     losses = run.curves.losses
     say(f"[bold]{escape(str(run.folder))}[/bold]: {escape(run.label)}; logged until {max(losses)}")
+    for note in run.notes:
+        say(f"  [yellow]note:[/yellow] {escape(note)}")
     if run.curves.metrics:
         say(
             f"  {run.curves.metric} {run.best[1]:.4f} at best, after {run.best[0]} iterations; "
@@ -40,6 +42,8 @@ def _show_run(run: Run, console: Console) -> None:
     if run.resets:
         seconds = sum(reset["duration_ms"] for reset in run.resets) / 1000
         say(f"  the resets took {seconds:.2f} s in all")
+    for method, kind, step in run.acts:
+        say(f"  {escape(method)}: {escape(kind)} after iteration {step}")
     if run.change:
         source = {"track": "tracked", "checkpoints": "by the checkpoints"}[run.change_from]
         say(f"  change of the weights in each period, % of their norm ({source})")
@@ -90,6 +94,7 @@ def _compare(runs: Sequence[Run], console: Console) -> None:
     for run in runs:
         groups[run.label].append(run)
     metric = runs[0].curves.metric
+    sign = "±" if console.encoding.startswith("utf") else "+-"
     without = spread([run.last[1] for run in runs if run.is_baseline])[0]
     table = Table(box=SIMPLE_HEAD, show_edge=False)
     table.add_column("trained", overflow="fold")
@@ -101,14 +106,14 @@ def _compare(runs: Sequence[Run], console: Console) -> None:
         mean, _ = spread(lasts)
         if mean is not None and without is not None and not group[0].is_baseline:
             difference = f"{mean - without:+.4f}"
-        best = _spread([run.best[1] for run in group])
-        table.add_row(escape(label), str(len(group)), best, _spread(lasts), difference)
+        best = _spread([run.best[1] for run in group], sign)
+        table.add_row(escape(label), str(len(group)), best, _spread(lasts, sign), difference)
     console.print("[bold]compared[/bold]")
     console.print(table)
 
 
-def _spread(values: Sequence[float]) -> str:
+def _spread(values: Sequence[float], sign: str) -> str:
     mean, deviation = spread(values)
     if mean is None:
         return "not evaluated"
-    return f"{mean:.4f}" if deviation is None else f"{mean:.4f} ± {deviation:.4f}"
+    return f"{mean:.4f}" if deviation is None else f"{mean:.4f} {sign} {deviation:.4f}"

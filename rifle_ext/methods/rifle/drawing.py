@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Dict, List, Mapping, Optional
 
-from paddle import Tensor
+from paddle import Tensor, nn
 
 from rifle_ext.heads.selection import Selection
 from rifle_ext.methods.rifle.block import RifleConfig
@@ -27,6 +27,8 @@ class Drawing:
         What is drawn anew.
     restored
         What comes back as it is now.
+    second
+        The model that was built for the first reset already.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class Drawing:
         run: TrainingRun,
         fresh_ones: Selection,
         restored: Mapping[str, Tensor],
+        second: Optional[fresh.SecondModel] = None,
     ) -> None:
         self.block, self._run, self._fresh = block, run, fresh_ones
         kept = fresh_ones.tensors if block.weight_initializer == "original" else {}
@@ -44,14 +47,15 @@ class Drawing:
             name: inputs_of(owners[name.rpartition(".")[0]], tensor.shape)
             for name, tensor in fresh_ones.parameters.items()
             if len(tensor.shape) >= 2
+            and not isinstance(owners[name.rpartition(".")[0]], nn.Embedding)
         }
         self._named = block.initializers().of(fresh_ones.parameters)
         self._initializers: Optional[Dict[str, Any]] = None
         # One build is needed to know that the model can be redrawn: the first reset uses it.
-        first = self._constructed(1)
+        first = self._constructed(1, second)
         self.sizes = {name: root_mean_square(value) for name, value in first.items()}
         self._ahead: Optional[Dict[str, Tensor]] = self._finished(first, 1)
-        self.described = [_describe(name, value) for name, value in self._ahead.items()]
+        self.described = [self._describe(name, value) for name, value in self._ahead.items()]
 
     def draw(self, index: int) -> Dict[str, Tensor]:
         """The values of reset `index` (from 1), by structured name, on the CPU."""
@@ -60,14 +64,17 @@ class Drawing:
             return ahead
         return self._finished(self._constructed(index), index)
 
-    def _constructed(self, index: int) -> Dict[str, Tensor]:
+    def _constructed(
+        self, index: int, second: Optional[fresh.SecondModel] = None
+    ) -> Dict[str, Tensor]:
         """As the model's constructor draws them."""
         tensors, seed = self._fresh.tensors, self.block.seed
         if not tensors or self.block.weight_initializer == "original":
             return {name: self._kept[name] for name in tensors}
         if index > 1 and self._initializers is not None:
             return fresh.from_initializers(self._initializers, tensors, seed, index)
-        redraw = fresh.from_rebuild(self._run.rebuild, tensors, seed, index)
+        second = second or fresh.SecondModel(self._run.rebuild, seed, index)
+        redraw = second.redraw(tensors)
         self._initializers = redraw.initializers
         return redraw.values
 
@@ -79,6 +86,19 @@ class Drawing:
             values = {**values, **resized(own, self._inputs, block.scale)}
         drawn = fresh.from_initializers(self._named, self._fresh.tensors, block.seed, index)
         return {**values, **drawn, **self._kept}
+
+    def _describe(self, name: str, value: Tensor) -> Drawn:
+        """How a tensor is drawn: one value alone does not tell whether it is a constant."""
+        drawn = _describe(name, value)
+        if drawn.constant is None or value.size > 1:
+            return drawn
+        initializer = {**(self._initializers or {}), **self._named}.get(name)
+        if initializer is not None:
+            constant = "Constant" in type(initializer).__name__
+        else:
+            now = self._fresh.tensors.get(name, value).astype(value.dtype)
+            constant = bool((value.cpu() == now.cpu()).all())
+        return drawn if constant else replace(drawn, constant=None)
 
 
 @dataclass(frozen=True)

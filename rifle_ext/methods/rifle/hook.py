@@ -7,7 +7,7 @@ Fully-connected LayEr", ICML 2020, algorithm 1.
 from __future__ import annotations
 
 import time
-from typing import Optional
+from typing import Optional, Tuple
 
 from paddle import Tensor
 
@@ -71,6 +71,7 @@ class RifleHook(Hook):
         try:
             check_optimizer(run.optimizer)
             self._plan = Plan(self.block, run)
+            highest = self._peak(run)
         except RifleError as error:
             raise RifleError(f"{self.source}: {error}") from error
         self.schedule, self.selection = self._plan.schedule, self._plan.selection
@@ -78,8 +79,7 @@ class RifleHook(Hook):
         head = self.selection.parameters.values()
         self._recovering = Recovering(self.block, head, run.model, but=self._plan.layers)
         self._cycle: Optional[CyclicRate] = None
-        if self.block.head_lr.cycle == "cosine":
-            highest = peak(run.optimizer._learning_rate, run.total_steps)
+        if highest is not None:
             self._cycle = CyclicRate(run.optimizer, *highest)
         self._calibration: Optional[Calibration] = None
         self._change: Optional[WeightChange] = None
@@ -87,6 +87,17 @@ class RifleHook(Hook):
         self._started, self._looking, self._step = False, False, 0
         self._journal = ResetJournal(run, self.block, self._plan)
         self._journal.tell_plan()
+
+    def _peak(self, run: TrainingRun) -> Optional[Tuple[float, int]]:
+        """The training's highest rate and where it is, if a cycle of the head's needs it."""
+        if self.block.head_lr.cycle != "cosine":
+            return None
+        try:
+            return peak(run.optimizer._learning_rate, run.total_steps)
+        except RifleError as error:
+            raise RifleError(
+                f"rifle.head_lr.cycle: cosine: {error}; allowed here is cycle: none"
+            ) from error
 
     def on_step_begin(self, run: TrainingRun, step: int) -> None:
         """Do the reset that is due after `step` optimizer steps, if one is."""
@@ -132,6 +143,7 @@ class RifleHook(Hook):
         except RifleError as error:
             raise RifleError(f"{self.source}: {error}") from error
         self._journal.begin()
+        self._leave_out_what_was_done(run)
         self._looking = run.scalar is not None or bool(self.block.track)
         tracked = run.scalar is not None if self.block.track is None else self.block.track
         if tracked and run.rank == 0:
@@ -143,6 +155,26 @@ class RifleHook(Hook):
                 },
                 step,
             )
+
+    def _leave_out_what_was_done(self, run: TrainingRun) -> None:
+        """After a resume with epochs of another length, which are counted as they are now.
+
+        Resets that are placed by epochs are right then; of those placed by iterations, the
+        checkpoint's own count tells which were done.
+        """
+        counted = run.counted_steps
+        if counted is None or counted == run.start_step:
+            return
+        by_iterations = self.block.re_init_iter is not None
+        done = [step for step in self._due if by_iterations and run.start_step <= step < counted]
+        for step in done:
+            del self._due[step]
+        left = ", ".join(map(str, done))
+        self._journal.warn(
+            f"the checkpoint was made after {counted} iterations, which count as {run.start_step} "
+            "now that an epoch has another length"
+            + (f"; done already, and left out: the reset after iteration {left}" if done else "")
+        )
 
     def _tell_change(self, change: WeightChange, step: int, restart: bool = False) -> None:
         """Say how far the weights have moved in this period."""

@@ -95,6 +95,10 @@ class ResetJournal:
             )
         )
 
+    def warn(self, message: str) -> None:
+        """One line in the log, as a warning."""
+        self._journal.warn(message)
+
     def tell_calibration(self, step: int, name: str, factor: float, digest: str) -> None:
         """A fresh weight that a batch has scaled after the reset at `step`."""
         self._journal.event(

@@ -17,7 +17,7 @@ from rifle_ext.methods.rifle.recovering import Recovering
 from rifle_ext.methods.rifle.recovery import Recovery, pace_of, recovery
 from rifle_ext.methods.rifle.schedule import MOST
 from rifle_ext.redraw import fresh
-from rifle_ext.redraw.reset import check_optimizer, digest, reinitialize
+from rifle_ext.redraw.reset import check_optimizer, check_trained, digest, reinitialize
 from rifle_ext.redraw.size import inputs_of, resized, root_mean_square
 from rifle_ext.training.ranks import refuse_parts
 
@@ -97,8 +97,8 @@ class RIFLE:
     Raises
     ------
     RifleError
-        If an argument is wrong, the layers have no trainable parameters, or the optimizer's state
-        for them cannot restart by itself.
+        If an argument is wrong, the layers have no trainable parameters, or the optimizer does not
+        train them or its state for them cannot restart by itself.
 
     Examples
     --------
@@ -150,12 +150,13 @@ class RIFLE:
         self.epochs = epochs
         self._owners = _owners(layers)
         self._tensors = {name: getattr(layer, key) for name, (layer, key) in self._owners.items()}
+        check_trained(optimizer, self._tensors)
         self._original = {name: tensor.clone().detach() for name, tensor in self._tensors.items()}
         self._initializers = replace(block.initializers(), **ready)
         self._inputs = {
             name: inputs_of(layer, self._tensors[name].shape)
             for name, (layer, _) in self._owners.items()
-            if len(self._tensors[name].shape) >= 2
+            if len(self._tensors[name].shape) >= 2 and not isinstance(layer, nn.Embedding)
         }
         self._last_epoch: Optional[int] = None
         self._check_recovery(wanted=head_lr is not None, model=model)

@@ -63,6 +63,8 @@ def _rows(layer: Mapping[str, Any]) -> List[List[str]]:
 def _drawn(parameter: Mapping[str, Any]) -> str:
     if "constant" in parameter:
         return f"constant {parameter['constant']:g}"
+    if all(size == 1 for size in parameter["shape"]):
+        return f"one value, here {parameter['mean']:.3g}"
     return f"mean {parameter['mean']:.3g}, std {parameter['std']:.3g}"
 
 

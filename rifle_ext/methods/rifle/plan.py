@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 from paddle import Tensor
 
@@ -13,6 +13,8 @@ from rifle_ext.methods.rifle.block import RifleConfig
 from rifle_ext.methods.rifle.drawing import Drawing
 from rifle_ext.methods.rifle.recovery import Recovery, pace_of, recoveries
 from rifle_ext.methods.rifle.schedule import Schedule, make_schedule
+from rifle_ext.redraw import fresh
+from rifle_ext.redraw.reset import check_trained
 from rifle_ext.training.hooks import TrainingRun
 from rifle_ext.training.learning_rates import foreseen, full_rate_steps_left
 from rifle_ext.training.loading import Loaded
@@ -32,6 +34,8 @@ class Plan:
     ----------
     selection
         What a reset writes.
+    frozen
+        Names of the weights of output layers that are frozen, and so left alone.
     loaded
         Names of the chosen tensors that hold pretrained weights.
     layers
@@ -55,7 +59,10 @@ class Plan:
                 "has loaded the checkpoint over the values the training started with"
             )
         layers = "auto" if block.layers == "outputs" else block.layers
-        chosen = select(run.model, layers, run.forward, run.gives_losses)
+        second = self._built_again(run, probed=isinstance(layers, str))
+        built = second.model if second is not None else None
+        chosen = select(run.model, layers, run.forward, run.gives_losses, built)
+        self.frozen = chosen.frozen
         pretrained = Loaded() if block.of_loaded == "redraw" else run.loaded()
         loaded = {name: t for name, t in pretrained.values.items() if name in chosen.tensors}
         self._unread = {p for name, p in pretrained.unread.items() if name in chosen.tensors}
@@ -64,7 +71,9 @@ class Plan:
         self.selection: Selection = chosen.without(loaded if block.of_loaded == "keep" else ())
         self.layers = self.selection.layers(run.model)
         restored = loaded if block.of_loaded == "restore" else {}
-        self._drawing = Drawing(block, run, redrawn, restored)
+        self._drawing = Drawing(block, run, redrawn, restored, second)
+        del second, built
+        check_trained(run.optimizer, self.selection.parameters)
         rates = foreseen(run.optimizer._learning_rate, run.total_steps)
         pace = pace_of(self._drawing.sizes, redrawn.parameters, run.optimizer)
         self.schedule: Schedule = make_schedule(
@@ -77,6 +86,18 @@ class Plan:
         if not self.selection.tensors:
             self.schedule = self.schedule.with_nothing("every output layer was loaded")
         self.recoveries: List[Recovery] = recoveries(block, self.schedule, rates, pace)
+
+    def _built_again(self, run: TrainingRun, probed: bool) -> Optional[fresh.SecondModel]:
+        """A second model, as the first reset draws it; the probe runs it, too."""
+        original = self.block.weight_initializer == "original"
+        if original and not probed:
+            return None
+        try:
+            return fresh.SecondModel(run.rebuild, self.block.seed, 1)
+        except RifleError:
+            if original:  # no build is needed for the values, but it would spare this model
+                return None
+            raise
 
     def draw(self, index: int) -> Dict[str, Tensor]:
         """The fresh values of reset `index` (from 1), by structured name, on the CPU."""
@@ -95,6 +116,8 @@ class Plan:
                 f"{', '.join(sorted(self._unread))} is not on this machine, so it is not known "
                 "whether it holds output layers; those would not be reset (rifle.layers: auto)"
             )
+        if self.frozen:
+            found.append(f"output layers that are frozen, and left alone: {', '.join(self.frozen)}")
         if self.selection.tensors and not self.schedule.resets:
             found.append("nothing will be reset in this training")
         return found + self._hasty()
@@ -134,6 +157,7 @@ class Plan:
                 for name, layer in self.layers.items()
             ],
             "values": self.selection.values,
+            **({"frozen": list(self.frozen)} if self.frozen else {}),
             "loaded": {"parameters": self.loaded, "are": self.block.of_loaded},
             "recovery": [
                 {

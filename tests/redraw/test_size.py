@@ -1,0 +1,64 @@
+"""The size of fresh weights: of inputs, of draws, of what is left alone."""
+
+import math
+
+import numpy as np
+import paddle
+import pytest
+from paddle import nn
+
+from rifle_ext.redraw.size import SMALL, inputs_of, resized, root_mean_square
+
+
+@pytest.mark.parametrize(
+    ("layer", "inputs"),
+    [
+        (nn.Linear(64, 5), 64),
+        (nn.Conv2D(64, 5, 1), 64),
+        (nn.Conv2D(8, 5, 3), 72),
+        (nn.Conv2D(8, 8, 3, groups=8), 9),
+        (nn.Conv2DTranspose(64, 5, 2, stride=2), 64),
+        (nn.Conv2DTranspose(64, 5, 4, stride=2), 256),
+        (nn.Conv1D(4, 5, 3), 12),
+    ],
+)
+def test_inputs_of_one_output(layer, inputs):
+    assert inputs_of(layer, layer.weight.shape) == inputs
+
+
+def test_the_most_that_a_raw_parameter_can_sum_up():
+    assert inputs_of(nn.Layer(), [19, 192]) == 192
+    assert inputs_of(nn.Layer(), [192, 19]) == 192
+
+
+def draw(*shape, std=0.25):
+    return paddle.to_tensor(np.random.RandomState(0).normal(0, std, shape).astype("float32"))
+
+
+def test_auto_is_small_and_never_enlarges():
+    values = {"a": draw(6, 64, 1, 1), "b": draw(6, 64, 1, 1, std=0.001), "bias": draw(6)}
+    sized = resized(values, {"a": 64, "b": 64}, "auto")
+    assert root_mean_square(sized["a"]) == pytest.approx(SMALL / 8, rel=1e-5)
+    assert sized["b"] is values["b"] and sized["bias"] is values["bias"]
+    ratio = (sized["a"] / values["a"]).numpy()
+    assert np.allclose(ratio, ratio.reshape(-1)[0])
+
+
+def test_a_table_that_is_looked_up_is_left_alone():
+    values = {"queries": draw(100, 4)}
+    assert resized(values, {}, "auto")["queries"] is values["queries"]
+
+
+def test_a_number_multiplies_random_weights_alone():
+    values = {"a": draw(6, 8), "constant": paddle.full([6, 8], 0.5), "bias": draw(6)}
+    sized = resized(values, {"a": 8, "constant": 8}, 2.0)
+    assert np.array_equal(sized["a"].numpy(), 2 * values["a"].numpy())
+    assert sized["constant"] is values["constant"] and sized["bias"] is values["bias"]
+    assert resized(values, {"a": 8, "constant": 8}, 1)["a"] is values["a"]
+
+
+def test_root_mean_square():
+    assert root_mean_square(draw(50, 40, std=0.3)) == pytest.approx(0.3, rel=0.05)
+    assert root_mean_square(paddle.to_tensor([[3.0, 4.0]])) == pytest.approx(math.sqrt(12.5))
+    assert root_mean_square(paddle.zeros([3, 3])) == 0
+    assert root_mean_square(draw(9)) == 0

@@ -1,0 +1,34 @@
+"""The events file or its folder cannot be written any more: the training goes on."""
+
+import shutil
+
+import pytest
+from seg_runs import Watch
+from small import fields
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.mark.parametrize("what", ["folder", "file", "turned into a folder"])
+def test_the_training_goes_on(seg, monkeypatch, said, what):
+    removed = []
+
+    class Removing(Watch):
+        def on_step_begin(self, run, step):
+            super().on_step_begin(run, step)
+            if step == 3 and not removed:
+                removed.append(step)
+                events = seg.out / "rifle_events.jsonl"
+                shutil.rmtree(seg.out) if what == "folder" else events.unlink(missing_ok=True)
+                if what == "turned into a folder":
+                    events.mkdir()
+
+    monkeypatch.setattr("seg_runs.Watch", Removing)
+    _, before, after = seg.train(seg.config(**fields()))
+    assert before.steps == list(range(12))
+    assert (after.others[8]["head.weight"] != before.others[8]["head.weight"]).any()
+    text = said()
+    assert text.count("the events file cannot be written, from event") == 1
+    for line in ("reset 1 of 2 after iteration 4", "reset 2 of 2 after iteration 8", "2 resets of"):
+        assert line in text
+    assert not (seg.out / "rifle_events.jsonl").is_file()
