@@ -200,9 +200,9 @@ def movement_tables(results: Results) -> Table:
         lines += ["", f"| {title(place)} | {' | '.join(short)} |", "|---" * (len(stages) + 1) + "|"]
         lines.append(f"| plain, % | {' | '.join(f'{100 * plain[s]:.1f}' for s in stages)} |")
         for arm in results.arms(place):
-            found = results.movement(place, arm, seeds)
+            found = results.further(place, arm, seeds)
             if arm != "plain":
-                cells = (f"{found[s] / plain[s]:.2f}" for s in stages)
+                cells = (f"{found[stage]:.2f}" for stage in stages)
                 lines.append(f"| {arm} | {' | '.join(cells)} |")
     return lines[1:]
 
