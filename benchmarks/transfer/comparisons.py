@@ -127,6 +127,17 @@ class Results:
         runs = [line["moved"] for line in self.runs(place, arm, seeds)]
         return {stage: fmean(run[stage] for run in runs) for stage in runs[0]} if runs else {}
 
+    def further(self, place: Place, arm: str, seeds: Sequence[int]) -> Dict[str, float]:
+        """How far each stage moved in multiples of plain fine-tuning, the mean over seeds.
+
+        Without the stages that the model does not use, which never move.
+        """
+        pairs = self.pairs(place, arm, "plain", seeds)
+        used = (
+            [stage for stage, value in pairs[0][1]["moved"].items() if value > 0] if pairs else []
+        )
+        return {s: fmean(a["moved"][s] / b["moved"][s] for a, b in pairs) for s in used}
+
 
 def losses(line: Line) -> Dict[int, float]:
     """The logged losses of a run by iteration."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, List
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -109,11 +109,11 @@ def movement(results: Results) -> Figure:
     figure = Figure(figsize=(9, 2.6 * rows), layout="constrained")
     grid: Any = figure.subplots(rows, columns, squeeze=False).flatten()
     for axis, place in zip(grid, places):
-        plain = results.movement(place, "plain", SEEDS)
-        used = [stage for stage in plain if plain[stage] > 0]
+        used: List[str] = []
         for arm in results.arms(place)[1:]:
-            moved: Dict[str, float] = results.movement(place, arm, SEEDS)
-            axis.plot([moved[s] / plain[s] for s in used], "o-", markersize=3, label=arm)
+            further = results.further(place, arm, SEEDS)
+            used = list(further)
+            axis.plot(list(further.values()), "o-", markersize=3, label=arm)
         axis.axhline(1, color="grey", linewidth=0.8)
         axis.set_xticks(range(len(used)), [s.split(".")[-1] for s in used], fontsize=7)
         axis.set_title(f"{place.model} {place.data} {place.regime}", fontsize=8)

@@ -62,19 +62,27 @@ def summary(results: Results) -> Table:
         "|---" * 7 + "|",
     ]
     for place in sorted(results.places([*SEARCH, *CONFIRM]), key=_order):
-        confirmed = results.compare(place, DEFAULT, "plain", CONFIRM) is not None
-        arm, seeds = (DEFAULT, CONFIRM) if confirmed else (FORERUNNER, SEARCH)
-        row = next((r for r in results.rows(place, seeds) if r.arm == arm), None)
-        if row is None or row.plain.seeds < LEAST:
-            continue
-        kind = "" if confirmed else " (search)"
-        mean = fmean(line["metric"] for line in results.runs(place, "plain", seeds))
-        lines.append(
-            f"| {REGIMES[place.regime].words}: {place.data} | {place.model} | "
-            f"{row.plain.seeds}{kind} | {mean:.3f} | {signed(row.plain)} | "
-            f"{signed(row.control)} | {verdict(row)} |"
-        )
+        confirmed = _row(results, place, DEFAULT, CONFIRM)
+        searched = _row(results, place, FORERUNNER, SEARCH)
+        few = confirmed is None or confirmed.plain.seeds < LEAST
+        if few and searched and (confirmed is None or searched.plain.seeds >= LEAST):
+            lines.append(_summary(results, place, searched, SEARCH, " (search)"))
+        elif confirmed:
+            lines.append(_summary(results, place, confirmed, CONFIRM, ""))
     return lines
+
+
+def _row(results: Results, place: Place, arm: str, seeds: Sequence[int]) -> Optional[Row]:
+    return next((row for row in results.rows(place, seeds) if row.arm == arm), None)
+
+
+def _summary(results: Results, place: Place, row: Row, seeds: Sequence[int], kind: str) -> str:
+    pairs = results.pairs(place, row.arm, "plain", seeds)
+    mean = fmean(plain["metric"] for _, plain in pairs)
+    return (
+        f"| {REGIMES[place.regime].words}: {place.data} | {place.model} | {row.plain.seeds}{kind} "
+        f"| {mean:.3f} | {signed(row.plain)} | {signed(row.control)} | {verdict(row)} |"
+    )
 
 
 def verdict(row: Row) -> str:
@@ -192,9 +200,9 @@ def movement_tables(results: Results) -> Table:
         lines += ["", f"| {title(place)} | {' | '.join(short)} |", "|---" * (len(stages) + 1) + "|"]
         lines.append(f"| plain, % | {' | '.join(f'{100 * plain[s]:.1f}' for s in stages)} |")
         for arm in results.arms(place):
-            found = results.movement(place, arm, seeds)
+            found = results.further(place, arm, seeds)
             if arm != "plain":
-                cells = (f"{found[s] / plain[s]:.2f}" for s in stages)
+                cells = (f"{found[stage]:.2f}" for stage in stages)
                 lines.append(f"| {arm} | {' | '.join(cells)} |")
     return lines[1:]
 
