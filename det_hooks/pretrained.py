@@ -6,7 +6,7 @@ import os
 from typing import Any, Callable, Optional
 
 from paddle import nn
-from ppdet.utils import checkpoint
+from ppdet.utils import checkpoint, download
 
 from det_hooks.trainers import trained_model
 from rifle_ext.errors import RifleError
@@ -24,7 +24,12 @@ def named_in(cfg: Any) -> Optional[str]:
 
 
 def is_here(path: str) -> bool:
-    """Whether they are a file on this machine; PaddleDetection leaves the ending out."""
+    """Whether they are a file on this machine; PaddleDetection leaves the ending out.
+
+    An address counts if PaddleDetection has downloaded it before, and so will not again.
+    """
+    if checkpoint.is_url(path):
+        return os.path.isfile(os.path.join(download.WEIGHTS_HOME, os.path.basename(path)))
     return any(os.path.isfile(stem + ".pdparams") for stem in (path, os.path.splitext(path)[0]))
 
 
