@@ -163,8 +163,8 @@ def _resuming(resume_weights: Callable) -> Callable:
 
 def _noting_source(load: Callable) -> Callable:
     @functools.wraps(load)
-    def noting(file_path: str) -> Any:
-        content = load(file_path)  # bases first: they come through here, too
+    def noting(file_path: str, *args: Any, **kwargs: Any) -> Any:
+        content = load(file_path, *args, **kwargs)  # bases first: they come through here, too
         before = seen.source()
         # A config without a block may be laid over one that has it, such as a slim config.
         if has_block(content) or not seen.source_has_block() or not _laid_over():
