@@ -319,7 +319,7 @@ def test_the_command_runs_what_is_missing_or_was_run_otherwise(
     wanted = experiments.Experiment(place, ("plain", "three", "three-control"), (0,))
     monkeypatch.setattr(experiments, "EXPERIMENTS", [wanted])
     results = tmp_path / "runs.jsonl"
-    flags = ["--work", str(tmp_path / "work"), "--results", str(results)]
+    flags = ["--work", str(tmp_path / "work"), "--results", str(results), "--seeds", "0"]
     monkeypatch.setattr("sys.argv", ["transfer", *flags])
     runner.main()
     assert "3 fine-tunings, 0 of them done" in capsys.readouterr().out
