@@ -6,26 +6,30 @@ import os
 from typing import Any, Callable, Optional
 
 from paddle import nn
-from ppdet.utils import checkpoint
+from ppdet.utils import checkpoint, download
 
 from det_hooks.trainers import trained_model
 from rifle_ext.errors import RifleError
 from rifle_ext.runtime.isolation import beside_training
 from rifle_ext.training.loading import Loaded, loaded_into, note_unread
 
-_KEYS = ("pretrain_weights", "pretrain_student_weights")
-"""Where a config names the weights of what is trained; of the first that does, the tool loads."""
-
 _load = checkpoint.load_pretrain_weight  # not the idle one that stands in while a model is rebuilt
 
 
 def named_in(cfg: Any) -> Optional[str]:
-    """The pretrained weights that a config names, if it does."""
-    return next((str(cfg[key]) for key in _KEYS if cfg.get(key)), None)
+    """The pretrained weights of what is trained, as the train tool takes them from a config."""
+    if cfg.get("pretrain_student_weights") and cfg.get("pretrain_teacher_weights"):
+        return str(cfg["pretrain_student_weights"])
+    return str(cfg["pretrain_weights"]) if cfg.get("pretrain_weights") else None
 
 
 def is_here(path: str) -> bool:
-    """Whether they are a file on this machine; PaddleDetection leaves the ending out."""
+    """Whether they are a file on this machine; PaddleDetection leaves the ending out.
+
+    An address counts if PaddleDetection has downloaded it before, and so will not again.
+    """
+    if checkpoint.is_url(path):
+        return os.path.isfile(os.path.join(download.WEIGHTS_HOME, os.path.basename(path)))
     return any(os.path.isfile(stem + ".pdparams") for stem in (path, os.path.splitext(path)[0]))
 
 

@@ -7,17 +7,23 @@ from typing import Any
 
 class _Seen:
     source = "config"
+    with_block = False
     before_slim: Any = None
 
 
 def source() -> str:
-    """Path of the config file that was read last, bases apart."""
+    """Path of the config file that was read last, bases apart; rather of one that has a block."""
     return _Seen.source
 
 
-def note_source(path: str) -> None:
+def source_has_block() -> bool:
+    """Whether that one has a block."""
+    return _Seen.with_block
+
+
+def note_source(path: str, with_block: bool) -> None:
     """A config file was read; its bases were before it."""
-    _Seen.source = path
+    _Seen.source, _Seen.with_block = path, with_block
 
 
 def note_before_slim(snapshot: Any) -> None:

@@ -11,6 +11,8 @@ Whatever is heavy is imported once a config really has a block.
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import functools
 import inspect
 from typing import Any, Callable, Iterator, Mapping, Optional, Type
@@ -150,6 +152,9 @@ def _resuming(resume_weights: Callable) -> Callable:
         from rifle_ext.training.loading import loading_not_noted
 
         self._rifle_ext_resumed = True
+        with contextlib.suppress(Exception):  # a scheduler that cannot be copied
+            rate = self.optimizer._learning_rate
+            self._rifle_ext_rate = getattr(self, "_rifle_ext_rate", copy.deepcopy(rate))
         with loading_not_noted():
             return resume_weights(self, *args, **kwargs)
 
@@ -158,10 +163,12 @@ def _resuming(resume_weights: Callable) -> Callable:
 
 def _noting_source(load: Callable) -> Callable:
     @functools.wraps(load)
-    def noting(file_path: str) -> Any:
-        content = load(file_path)  # bases first: they come through here, too
+    def noting(file_path: str, *args: Any, **kwargs: Any) -> Any:
+        content = load(file_path, *args, **kwargs)  # bases first: they come through here, too
         before = seen.source()
-        seen.note_source(str(file_path))
+        # A config without a block may be laid over one that has it, such as a slim config.
+        if has_block(content) or not seen.source_has_block() or not _laid_over():
+            seen.note_source(str(file_path), has_block(content))
         if has_block(content):
             from rifle_ext.training.unheeded import forget_block, note_block
 
@@ -173,11 +180,22 @@ def _noting_source(load: Callable) -> Callable:
     return noting
 
 
+def _laid_over() -> bool:
+    """Whether what PaddleDetection holds now, before it merges another file, has a block."""
+    from ppdet.core.workspace import global_config
+
+    return has_block(global_config)
+
+
 def _noting_config(build_slim_model: Callable) -> Callable:
     @functools.wraps(build_slim_model)
     def noting(cfg: Any, *args: Any, **kwargs: Any) -> Any:
         from det_hooks.workspace import Snapshot
 
+        if _block_in(cfg):
+            from rifle_ext.training.loading import note_loading
+
+            note_loading()  # it builds the model, and loads its weights
         seen.note_before_slim(Snapshot() if _block_in(cfg) else None)
         return build_slim_model(cfg, *args, **kwargs)
 

@@ -95,10 +95,14 @@ def trainer_class(cfg: Any) -> Any:
 def _load_weights(trainer: Any, cfg: Any, resume: Optional[str]) -> None:
     if resume is not None:
         trainer.resume_weights(resume)
+    elif (
+        cfg.get("pretrain_student_weights")
+        and cfg.get("pretrain_teacher_weights")
+        and hasattr(trainer, "load_semi_weights")  # later than PaddleDetection 2.6
+    ):
+        trainer.load_semi_weights(cfg["pretrain_teacher_weights"], cfg["pretrain_student_weights"])
     elif cfg.get("pretrain_weights"):
         trainer.load_weights(cfg["pretrain_weights"])
-    elif cfg.get("pretrain_student_weights") and cfg.get("pretrain_teacher_weights"):
-        trainer.load_semi_weights(cfg["pretrain_teacher_weights"], cfg["pretrain_student_weights"])
 
 
 if __name__ == "__main__":

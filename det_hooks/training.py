@@ -16,7 +16,7 @@ from rifle_ext.errors import RifleError
 from rifle_ext.runtime.keeping import kept_beside
 from rifle_ext.training.hooks import Hook, Hooks, TrainingRun
 from rifle_ext.training.loading import loading_not_noted
-from rifle_ext.training.unheeded import note_heeded
+from rifle_ext.training.unheeded import forget_block, note_heeded
 
 
 def run_with_hooks(trainer: Any, train: Callable[[], Any], source: str) -> Any:
@@ -41,6 +41,7 @@ def run_with_hooks(trainer: Any, train: Callable[[], Any], source: str) -> Any:
         return train()  # a trainer's `train` that calls the one it overrides
     hooks = Hooks.of(trainer.cfg, source)
     if not hooks:
+        forget_block(source)  # switched off by an option
         return train()
     _refuse_others(trainer, source)
     run = training_run(trainer, source)
@@ -133,6 +134,7 @@ def training_run(trainer: Any, source: str) -> TrainingRun:
         gives_losses=True,
         loaded=lambda: pretrained.loaded(trainer, again),
         rebuild=again,
+        first_rate=getattr(trainer, "_rifle_ext_rate", None),
         start_step=trainer.start_epoch * steps_per_epoch,
         counted_steps=_counted(trainer),
         scalar=_scalar_writer(trainer),

@@ -7,11 +7,12 @@ import copy
 import io
 import os
 from typing import Any, Callable, Dict, Iterator
+from urllib.parse import unquote, urlparse
 
 import paddle
 from paddle import nn
 from paddleseg.cvlibs import SegBuilder
-from paddleseg.utils import utils
+from paddleseg.utils import seg_env, utils
 
 from rifle_ext.runtime.loading import Nothing, weights_ignored
 from rifle_ext.runtime.patching import rebound
@@ -38,8 +39,9 @@ def local_pretrained_weights() -> Iterator[None]:
 
     def if_there(load: Callable) -> Callable:
         def load_if_there(model: nn.Layer, path: Any, *args: Any, **kwargs: Any) -> Any:
-            if path is None or os.path.exists(path):
-                return load(model, path, *args, **kwargs)
+            here = path if path is None else _downloaded(str(path))
+            if here is None or os.path.exists(here):
+                return load(model, here, *args, **kwargs)
             return note_unread(model, str(path))
 
         return load_if_there
@@ -56,6 +58,17 @@ def local_pretrained_weights() -> Iterator[None]:
     stand_ins[load] = load_if_there
     with rebound(stand_ins):
         yield
+
+
+def _downloaded(path: str) -> str:
+    """Where PaddleSeg keeps what it downloads from an address (utils/utils.py); paths as they are.
+
+    That of an archive is left as it is.
+    """
+    parts = unquote(path).split("/")
+    if not urlparse(path).netloc or path.endswith(("tgz", "tar.gz", "tar", "zip")):
+        return path
+    return os.path.join(seg_env.PRETRAINED_MODEL_HOME, *parts[-2:])
 
 
 @contextlib.contextmanager

@@ -115,6 +115,8 @@ def _updating_blocks(update: Callable) -> Callable:
     def update_config_dict(dic: dict, *args: Any, **kwargs: Any) -> dict:
         given = inspect.signature(update).bind(dic, *args, **kwargs)
         opts: List[str] = list(given.arguments.get("opts") or [])
+        if opts:
+            given.arguments["opts"] = opts  # which may have been an iterator
         keys = methods()
         ours = [o for o in opts if "=" in o and o.split("=")[0].split(".")[0] in keys]
         if ours:

@@ -49,7 +49,7 @@ class Calibration:
 
     def _hook(self, name: str) -> Callable[[nn.Layer, Any], None]:
         def before_forward(layer: nn.Layer, inputs: Any) -> None:
-            if not layer.training or name not in self.waiting:
+            if not layer.training or not inputs or name not in self.waiting:
                 return
             self.waiting.pop(name).remove()
             with paddle.no_grad():

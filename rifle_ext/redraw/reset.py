@@ -108,6 +108,13 @@ def check_trained(optimizer: Optional[Optimizer], parameters: Mapping[str, Tenso
     held: Set[int] = set()
     for item in optimizer._parameter_list:  # type: ignore[union-attr]
         held.update(map(id, item["params"] if isinstance(item, dict) else [item]))
+    still = [n for n, p in parameters.items() if p.optimize_attr["learning_rate"] == 0]
+    if still:
+        raise RifleError(
+            f"the learning rate of {', '.join(still)} is 0 (a ParamAttr's or a group's): drawn "
+            "again, that would stay at its random values; let it learn, or name layers in `layers` "
+            "that do"
+        )
     missing = [name for name, parameter in parameters.items() if id(parameter) not in held]
     if missing:
         raise RifleError(

@@ -35,7 +35,8 @@ def inputs_of(layer: nn.Layer, shape: Sequence[int]) -> int:
     if isinstance(layer, nn.Linear):
         return int(shape[0])
     if isinstance(layer, _TRANSPOSED):
-        return max(1, shape[0] * math.prod(shape[2:]) // math.prod(layer._stride))
+        inputs = shape[0] // layer._groups
+        return max(1, inputs * math.prod(shape[2:]) // math.prod(layer._stride))
     if isinstance(layer, nn.layer.conv._ConvNd):
         return math.prod(shape[1:])
     return max(1, math.prod(shape) // min(shape))

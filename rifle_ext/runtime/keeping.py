@@ -12,7 +12,6 @@ import collections
 import contextlib
 import copy
 import functools
-import itertools
 import random
 import types
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Tuple
@@ -20,14 +19,8 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Tuple
 import numpy as np
 from paddle import Tensor, nn
 
-from rifle_ext.runtime.libraries import is_library, names_in
+from rifle_ext.runtime.libraries import COMPOUND, HOLDERS, ITERATORS, is_library, names_in
 
-_EMPTY: Tuple[Any, ...] = ([], (), range(0), "", {})
-_ITERATORS: Tuple[type, ...] = (
-    itertools.count,
-    itertools.cycle,
-    *(type(iter(empty)) for empty in _EMPTY),
-)
 _SHARED_STREAMS = (vars(random)["_inst"], vars(np.random.mtrand)["_rand"])
 """What `random` and `numpy.random` draw from; `own_random_streams` sees to them."""
 
@@ -117,7 +110,7 @@ class Kept:
 
         self._restore.append(restore)
         for key, item in content.items():
-            if isinstance(item, _ITERATORS):
+            if isinstance(item, ITERATORS):
                 mapping[key] = self._copy_of(item)
         return list(content.values())
 
@@ -133,7 +126,7 @@ class Kept:
         self._restore.append(restore)
         if not isinstance(sequence, bytearray):
             for index, item in enumerate(content):
-                if isinstance(item, _ITERATORS):
+                if isinstance(item, ITERATORS):
                     sequence[index] = self._copy_of(item)
         return content
 
@@ -171,18 +164,18 @@ class Kept:
             cell.cell_contents = value
 
         self._restore.append(restore)
-        if isinstance(value, _ITERATORS):
+        if isinstance(value, ITERATORS):
             cell.cell_contents = self._copy_of(value)
         return [value]
 
     def _note_name(self, namespace: Dict[str, Any], name: str) -> None:
         value = namespace[name]
         if isinstance(value, types.ModuleType) or (
-            not self._names and not isinstance(value, _ITERATORS)
+            not self._names and not isinstance(value, ITERATORS)
         ):
             return
         self._restore.append(lambda: namespace.__setitem__(name, value))
-        if isinstance(value, _ITERATORS):
+        if isinstance(value, ITERATORS):
             namespace[name] = self._copy_of(value)
 
     def _note_class(self, kind: type) -> Iterable[Any]:
@@ -193,7 +186,7 @@ class Kept:
             if name.startswith("__") and name.endswith("__") and not callable(value):
                 continue
             ahead.append(value)
-            swapped = isinstance(value, _ITERATORS)
+            swapped = isinstance(value, ITERATORS)
             if swapped or (self._names and not callable(value) and not hasattr(value, "__get__")):
                 self._note_attribute(kind, name, value)
         return ahead
@@ -204,11 +197,13 @@ class Kept:
                 setattr(kind, name, value)
 
         self._restore.append(restore)
-        if isinstance(value, _ITERATORS):
+        if isinstance(value, ITERATORS):
             setattr(kind, name, self._copy_of(value))
 
     def _note_instance(self, value: Any) -> Iterable[Any]:
         kind = type(value)
+        if isinstance(value, HOLDERS):
+            return [vars(value)]
         if is_library(kind) and not isinstance(value, nn.Layer):
             return [getattr(value, "_dygraph_function", None)]  # of paddle.jit.to_static
         ahead: List[Any] = [kind]
@@ -232,17 +227,18 @@ class Kept:
     def _copy_of(self, iterator: Any) -> Any:
         """Stands in for an iterator, which cannot be set back."""
         if id(iterator) not in self._copies:
+            copied = copy.deepcopy if isinstance(iterator, COMPOUND) else copy.copy
             try:
-                self._copies[id(iterator)] = copy.copy(iterator)
-            except TypeError:
+                self._copies[id(iterator)] = copied(iterator)
+            except Exception:  # whatever cannot be copied
                 self._copies[id(iterator)] = iterator
         return self._copies[id(iterator)]
 
 
 _PLAIN: Tuple[type, ...] = (
     (str, bytes, int, float, complex, type(None), types.ModuleType, types.CodeType, np.generic)
-    + (np.dtype, types.BuiltinFunctionType, types.GetSetDescriptorType, types.MemberDescriptorType)
-    + _ITERATORS
+    + (np.dtype, types.GetSetDescriptorType, types.MemberDescriptorType)
+    + ITERATORS
 )
 
 _NOTES: Tuple[Tuple[Any, Callable[[Kept, Any], Iterable[Any]]], ...] = (
@@ -257,6 +253,7 @@ _NOTES: Tuple[Tuple[Any, Callable[[Kept, Any], Iterable[Any]]], ...] = (
     (set, Kept._note_set),
     ((tuple, frozenset), lambda kept, value: value),
     (types.FunctionType, Kept._note_function),
+    (types.BuiltinFunctionType, lambda kept, value: (getattr(value, "__self__", None),)),
     (types.MethodType, lambda kept, value: (value.__func__, value.__self__)),
     ((staticmethod, classmethod), lambda kept, value: (value.__func__,)),
     (property, lambda kept, value: (value.fget, value.fset)),

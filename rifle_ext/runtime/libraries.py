@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
+import collections
+import itertools
 import sys
 import types
-from typing import Any, Set
+from typing import Any, Set, Tuple
 
 _LIBRARIES = frozenset(getattr(sys, "stdlib_module_names", ())) | frozenset(
     ["builtins", "typing", "typing_extensions", "logging", "threading", "abc", "collections"]
@@ -17,6 +20,27 @@ _PARTS_OF_TOOLKITS = tuple(
     for part in ("cvlibs", "core", "utils", "engine", "data", "datasets", "transforms", "optimizer")
 )
 """Code whose own state is not a model's; the toolkits' models are looked at like the user's."""
+
+COMPOUND: Tuple[type, ...] = (itertools.cycle, itertools.chain, itertools.islice)
+COMPOUND += (enumerate, zip, map)
+"""Iterators that draw from others."""
+
+_EMPTY: Tuple[Any, ...] = ([], (), range(0), "", {})
+ITERATORS: Tuple[type, ...] = (
+    *COMPOUND,
+    itertools.count,
+    reversed,
+    *(type(iter(empty)) for empty in _EMPTY),
+)
+"""Python's own, which count how far they are and cannot be set back."""
+
+HOLDERS = (
+    types.SimpleNamespace,
+    argparse.Namespace,
+    collections.UserDict,
+    collections.UserList,
+)
+"""Classes of Python's own whose instances hold what a user puts there."""
 
 
 def is_library(value: Any) -> bool:

@@ -33,8 +33,10 @@ class EventLog:
     def __init__(self, folder: Path, resumed: bool) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / FILE_NAME
-        kept = self.path.read_bytes() if resumed and self.path.exists() else b""
-        self.path.write_bytes(kept[: kept.rfind(b"\n") + 1])
+        if resumed and self.path.exists():
+            os.truncate(self.path, self.path.read_bytes().rfind(b"\n") + 1)
+        else:
+            self.path.write_bytes(b"")
 
     def write(self, event: str, **fields: Any) -> None:
         """Append one event.

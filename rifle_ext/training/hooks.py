@@ -19,6 +19,7 @@ from rifle_ext.heads.outputs import Forward
 from rifle_ext.redraw.fresh import Rebuild
 from rifle_ext.redraw.reset import Shadow
 from rifle_ext.training.events import EventLog
+from rifle_ext.training.learning_rates import Rate
 from rifle_ext.training.loading import Loaded
 from rifle_ext.training.plans import MethodPlan
 from rifle_ext.training.registry import Active, methods_for
@@ -68,6 +69,9 @@ class TrainingRun:
     methods
         All hooks of this training by the key of their method's block, in the order in which they
         are called: what a method needs to know of the others.
+    first_rate
+        A copy of the optimizer's learning rate from before a checkpoint was loaded into it, where a
+        trainer does that before training begins; a scheduler of the user's own may count its steps.
     """
 
     model: nn.Layer
@@ -88,6 +92,12 @@ class TrainingRun:
     shadows: List[Shadow] = field(default_factory=list)
     stops_early: Optional[str] = None
     methods: Active = field(default_factory=dict)
+    first_rate: Optional[Rate] = None
+
+    @property
+    def rate(self) -> Rate:
+        """The optimizer's learning rate, as it was before a checkpoint was loaded into it."""
+        return self.optimizer._learning_rate if self.first_rate is None else self.first_rate
 
     @functools.cached_property
     def events(self) -> EventLog:
@@ -139,7 +149,8 @@ class Hooks(Hook):
 
     def __init__(self, active: Active) -> None:
         self.active = active
-        self._hooks = [hook for hooks in active.values() for hook in hooks]
+        hooks = [hook for hooks in active.values() for hook in hooks]
+        self._hooks = sorted(hooks, key=lambda hook: hook.priority)
 
     @classmethod
     def of(cls, config: Mapping[str, Any], source: str) -> Hooks:
@@ -152,8 +163,11 @@ class Hooks(Hook):
     def on_train_begin(self, run: TrainingRun) -> None:
         """Tell the methods of each other, then begin each."""
         run.methods = self.active
-        for hook in self._hooks:
-            hook.on_train_begin(run)
+        with contextlib.ExitStack() as begun:  # if one refuses, those before it end
+            for hook in self._hooks:
+                hook.on_train_begin(run)
+                begun.callback(hook.on_train_end, run)
+            begun.pop_all()
 
     def on_step_begin(self, run: TrainingRun, step: int) -> None:
         """Each in its order."""

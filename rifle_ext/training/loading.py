@@ -93,14 +93,18 @@ def _noting(original: Callable[..., Any]) -> Callable[..., Any]:
         self: nn.Layer, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any
     ) -> Any:
         structured = args[0] if args else kwargs.get("use_structured_name", True)
-        own = {} if _Noted.suspended else self.state_dict()
         result = original(self, state_dict, *args, **kwargs)
-        for name, tensor in own.items():
-            given = state_dict.get(name if structured else tensor.name)
-            if given is None or given is tensor or list(given.shape) != list(tensor.shape):
-                continue
-            _Noted.tensors[id(tensor)] = weakref.ref(tensor)
+        if not _Noted.suspended:
+            with contextlib.suppress(Exception):  # whatever a user's class or dictionary does
+                _note(self, state_dict, structured)
         return result
 
     set_state_dict._rifle_ext = True  # type: ignore[attr-defined]
     return set_state_dict
+
+
+def _note(layer: nn.Layer, state_dict: Mapping[str, Any], structured: bool) -> None:
+    for name, tensor in nn.Layer.state_dict(layer).items():
+        given = state_dict.get(name if structured else tensor.name)
+        if given is not None and given is not tensor and list(given.shape) == list(tensor.shape):
+            _Noted.tensors[id(tensor)] = weakref.ref(tensor)

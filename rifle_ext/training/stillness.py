@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Collection, Dict, List, Tuple
+from typing import Any, Collection, Dict, Iterator, List, Tuple
 
 from paddle import nn
 from paddle.jit.dy2static.program_translator import StaticFunction
@@ -43,4 +43,16 @@ class StillStatistics:
 def static_layers(model: nn.Layer) -> Dict[str, nn.Layer]:
     """The layers that run as static graphs, by structured name: what they compute with is fixed."""
     named = model.named_sublayers(include_self=True)
-    return {n: layer for n, layer in named if isinstance(layer.forward, StaticFunction)}
+    return {n: layer for n, layer in named if any(map(_is_static, _functions(layer)))}
+
+
+def _functions(layer: nn.Layer) -> Iterator[Any]:
+    """What the layer runs: its `forward`, and what its own class defines."""
+    yield layer.forward
+    for kind in type(layer).__mro__:
+        if not kind.__module__.startswith("paddle."):
+            yield from vars(kind).values()
+
+
+def _is_static(function: Any) -> bool:
+    return isinstance(function, StaticFunction)

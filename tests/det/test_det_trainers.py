@@ -334,9 +334,8 @@ def test_co_tuning(det):
     with workspace_kept(), paddle.utils.unique_name.guard():
         load_config(str(config("source.yml", rifle=False)))
         paddle.save(create("FasterRCNN").state_dict(), str(weights))
-    path = config(
-        "cot.yml", pretrain_weights=str(weights), rifle={"re_init_iter": 1, "max_re_num": 1}
-    )
+    rifle = {"re_init_iter": 1, "max_re_num": 1, "layers": "outputs"}
+    path = config("cot.yml", pretrain_weights=str(weights), rifle=rifle)
     _, before, after = det.train(path, trainer=TrainerCot)
     (reset,) = det.events(path, "reset")
     owners = {name.rpartition(".")[0] for name in reset["parameters"]}

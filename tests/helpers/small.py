@@ -199,3 +199,20 @@ def begin_anew():
     BUILT.clear()
     for kept in LISTS.values():
         kept.clear()
+
+
+HELD = np.random.RandomState(1).normal(0, 0.3, (6, 8, 1, 1)).astype("float32")
+
+
+@manager.MODELS.add_component
+class FromArray(nn.Layer):
+    """Its constructor fills the head from an array of its own, by no loader that could be idle."""
+
+    def __init__(self, num_classes):
+        super().__init__()
+        self.backbone = nn.Conv2D(3, 8, 3, padding=1)
+        self.head = nn.Conv2D(8, num_classes, 1)
+        self.head.weight.set_value(HELD)
+
+    def forward(self, x):
+        return [self.head(self.backbone(x))]

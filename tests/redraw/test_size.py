@@ -7,6 +7,7 @@ import paddle
 import pytest
 from paddle import nn
 
+from rifle_ext.redraw.lsuv import Calibration
 from rifle_ext.redraw.size import SMALL, inputs_of, resized, root_mean_square
 
 
@@ -19,6 +20,7 @@ from rifle_ext.redraw.size import SMALL, inputs_of, resized, root_mean_square
         (nn.Conv2D(8, 8, 3, groups=8), 9),
         (nn.Conv2DTranspose(64, 5, 2, stride=2), 64),
         (nn.Conv2DTranspose(64, 5, 4, stride=2), 256),
+        (nn.Conv2DTranspose(64, 64, 4, stride=2, groups=64), 4),
         (nn.Conv1D(4, 5, 3), 12),
     ],
 )
@@ -62,3 +64,11 @@ def test_root_mean_square():
     assert root_mean_square(paddle.to_tensor([[3.0, 4.0]])) == pytest.approx(math.sqrt(12.5))
     assert root_mean_square(paddle.zeros([3, 3])) == 0
     assert root_mean_square(draw(9)) == 0
+
+
+def test_lsuv_leaves_alone_what_it_cannot_see():
+    """Paddle hands a hook no keyword arguments."""
+    layer, told = nn.Linear(4, 3), []
+    calibration = Calibration({"weight": layer}, 1.0, lambda *what: told.append(what))
+    layer(input=paddle.rand([2, 4]))
+    assert told == [] and calibration.end() == ["weight"]

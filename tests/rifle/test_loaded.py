@@ -10,6 +10,7 @@ from conftest import ROOT
 
 from rifle_ext import cli
 from rifle_ext.errors import RifleError
+from rifle_ext.training.loading import loaded_into, loading_not_noted, note_loading
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -81,12 +82,18 @@ def test_paddleseg(liteseg, seg, capsys, case):
     assert reset_layers(seg.events("reset", out=seg.folder / "resumed")) == wanted
 
 
-def test_paddleseg_downloads(liteseg, seg, monkeypatch, capsys):
-    from paddleseg.utils import utils
+def test_paddleseg_downloads(liteseg, seg, monkeypatch, capsys, tmp_path):
+    from paddleseg.utils import seg_env, utils
 
     path = liteseg(without(HEADS[0]), pretrained="https://nowhere.invalid/w.pdparams", rifle=BLOCK)
     (warning,) = [w for w in planned(capsys, "seg", path)["warnings"] if "nowhere" in w]
     assert warning.startswith("https://nowhere.invalid/w.pdparams is not on this machine, so it is")
+    kept = tmp_path / "home/nowhere.invalid/w.pdparams"  # where PaddleSeg keeps it once it is
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes((seg.folder / "pretrained.pdparams").read_bytes())
+    monkeypatch.setattr(seg_env, "PRETRAINED_MODEL_HOME", str(tmp_path / "home"))
+    plan = planned(capsys, "seg", path)
+    assert [layer["name"] for layer in plan["layers"]] == [HEADS[0]]
     local = str(seg.folder / "pretrained.pdparams")
     monkeypatch.setattr(utils, "download_file_and_uncompress", lambda *args, **kwargs: local)
     monkeypatch.setattr(utils, "download_pretrained_model", lambda url: local)
@@ -95,7 +102,7 @@ def test_paddleseg_downloads(liteseg, seg, monkeypatch, capsys):
 
 
 def test_every_output_was_loaded(liteseg, seg, said, capsys):
-    path = liteseg(rifle=BLOCK)
+    path = liteseg(rifle={**BLOCK, "track": True})
     seg.train(path)
     message = "every output layer was loaded from pretrained weights, so none is new and nothing"
     assert f"[RIFLE] {message}" in said()
@@ -188,3 +195,37 @@ def test_a_resume_that_cannot_read_the_pretrained_weights_again_is_refused(det):
         det.train(path, resume=det.out(path) / "0")
     path = det.config(epoch=2, pretrain_weights=str(weights), rifle={**BLOCK, "layers": "outputs"})
     det.train(path, resume=det.out(path) / "0")
+
+
+def test_weights_that_a_constructor_reads_by_itself_are_named(seg, capsys):
+    """A reset would write them again, so it would not be one."""
+    from small import FromArray
+
+    described = {"type": FromArray.__name__, "num_classes": 6}
+    planned_ = planned(capsys, "seg", seg.config(model=described, rifle={"re_init_iter": 4}))
+    (warning,) = [w for w in planned_["warnings"] if "head.weight" in w]
+    assert warning.startswith("head.weight: the same values each time the model is built, so a ")
+
+
+class OwnSignature(paddle.nn.Layer):
+    """A user's layer whose `state_dict` takes what Paddle's does not."""
+
+    def __init__(self):
+        super().__init__()
+        self.out = paddle.nn.Linear(2, 2)
+
+    def state_dict(self, destination):
+        return {}
+
+
+def test_noting_what_is_loaded_never_fails_where_loading_does_not():
+    note_loading()
+    layer = OwnSignature()
+    layer.set_state_dict({"out.weight": paddle.ones([2, 2]), "out.bias": np.ones(2, "float32")})
+    assert set(loaded_into(layer).values) == {"out.weight", "out.bias"}
+    with loading_not_noted():
+        other = paddle.nn.Linear(2, 2)
+        other.set_state_dict({"weight": paddle.ones([2, 2]), "bias": paddle.ones([2])})
+    assert loaded_into(other).values == {}
+    other.set_state_dict(other.state_dict())  # its own tensors: nothing was loaded
+    assert loaded_into(other).values == {}

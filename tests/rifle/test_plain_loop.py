@@ -362,3 +362,86 @@ def test_a_warm_up_needs_the_model():
 
 def test_without_an_optimizer_nothing_is_said_of_the_way_back():
     assert RIFLE(nn.Linear(3, 2), re_init_epoch=1).apply(current_epoch=1).expected is None
+
+
+def prepared():
+    paddle.seed(0)
+    network = Classifier(nn.Linear(16, 10))
+    model = paddle.Model(network)
+    optimizer = paddle.optimizer.Adam(1e-3, parameters=network.parameters())
+    model.prepare(optimizer, nn.CrossEntropyLoss())
+    return network, model
+
+
+def rates(network):
+    layers = network.head, network.backbone[0]
+    return [layer.weight.optimize_attr["learning_rate"] for layer in layers]
+
+
+class Interrupt(paddle.callbacks.Callback):
+    """Stops in the middle of a warm-up, as one who stops a notebook's cell does."""
+
+    def on_train_batch_begin(self, step, logs=None):
+        if self.model.network.backbone[1]._momentum == 1.0:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("again", ["the same callback", "another one"])
+def test_an_interrupted_fit_leaves_nothing_to_the_next_one(again):
+    network, model = prepared()
+    options = {"re_init_epoch": 1, "max_re_num": 1, "warm_up": 3}
+    callback = RIFLECallback(network.head, **options)
+    fit = {"epochs": 3, "batch_size": 300, "verbose": 0}
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(Digits(held_out=False), callbacks=[callback, Interrupt()], **fit)
+    assert rates(network) == [10.0, 0.0]
+    if again == "another one":
+        callback = RIFLECallback(network.head, **options)
+    model.fit(Digits(held_out=False), callbacks=[callback], **fit)
+    assert rates(network) == [1.0, 1.0]
+    assert network.backbone[1]._momentum == 0.9
+
+
+def test_the_callback_counts_the_optimizers_steps():
+    network, model = prepared()
+    callback = RIFLECallback(network.head, re_init_epoch=1, max_re_num=1)
+    fit = {"epochs": 1, "batch_size": 100, "verbose": 0, "accumulate_grad_batches": 5}
+    model.fit(Digits(held_out=False), callbacks=[callback], **fit)
+    assert callback.rifle._recovery._steps == 3  # of 12 batches
+
+
+def test_a_callback_with_wrong_arguments_is_refused_at_once():
+    with pytest.raises(RifleError, match=r"RIFLECallback\(...\): the rifle block cannot be used"):
+        RIFLECallback(nn.Linear(3, 2), warm_up=-3)
+
+
+def in_a_loop(epochs, steps_per_epoch=None):
+    """The head's factor at each step of some epochs of 10 steps; resets after 5 and 10."""
+    paddle.seed(0)
+    layer = nn.Linear(64, 5)
+    optimizer = paddle.optimizer.Adam(1e-3, parameters=layer.parameters())
+    rifle = RIFLE(layer, 5, 2, optimizer=optimizer, steps_per_epoch=steps_per_epoch)
+    seen = {}
+    for epoch in epochs:
+        rifle.apply(current_epoch=epoch)
+        for step in range(10):
+            seen[epoch, step] = layer.weight.optimize_attr["learning_rate"]
+            rifle.step()
+    rifle.end()
+    return seen
+
+
+@pytest.mark.parametrize("start", [5, 6, 9, 10, 13])
+def test_a_loop_of_ones_own_goes_on_as_it_would_have(start):
+    whole = in_a_loop(range(15))
+    assert set(whole.values()) > {1.0}
+    resumed = in_a_loop(range(start, 15), steps_per_epoch=10)
+    assert resumed == {key: whole[key] for key in resumed}
+
+
+def test_lsuv_in_a_loop_of_ones_own():
+    layer = nn.Linear(8, 5)
+    rifle = RIFLE(layer, 1, weight_initializer="LSUV")
+    rifle.apply(current_epoch=1)
+    output = layer(paddle.rand([32, 8]))
+    assert float(output.var(unbiased=True)) == pytest.approx(1.0, rel=1e-3)

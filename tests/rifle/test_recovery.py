@@ -246,3 +246,25 @@ def test_lsuv_in_paddledetection_reaches_the_average(det):
     scaled = det.events(path, "calibrated")
     assert {e["parameter"] for e in scaled} >= {f"yolo_head.pred_cls.{n}.weight" for n in range(3)}
     assert {e["step"] for e in scaled} == {4}
+
+
+def test_moments_that_contain_the_rate_cannot_be_held_still(seg):
+    import paddle
+
+    def optimizer(builder):
+        parameters = builder.model.parameters()
+        return paddle.optimizer.RMSProp(0.01, momentum=0.9, parameters=parameters)
+
+    with pytest.raises(RifleError, match="rifle.warm_up = 2: with RMSProp and momentum"):
+        seg.train(seg.config(rifle=BLOCK), optimizer=optimizer)
+
+
+def test_a_head_whose_learning_rate_is_zero_is_refused(seg):
+    import paddle
+
+    def optimizer(builder):
+        builder.model.head[3].weight.optimize_attr["learning_rate"] = 0.0
+        return paddle.optimizer.SGD(0.01, parameters=builder.model.parameters())
+
+    with pytest.raises(RifleError, match="the learning rate of head.3.weight is 0"):
+        seg.train(seg.config(rifle={"re_init_iter": 4}), optimizer=optimizer)

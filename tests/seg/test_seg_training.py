@@ -375,3 +375,11 @@ def test_training_a_model_that_was_not_built_from_the_config_says_so(seg, said):
     )
     assert "[rifle-ext] not active in this training" in said()
     assert not (seg.out / "rifle_events.jsonl").exists()
+
+
+def test_original_weights_with_biases_of_their_own(seg):
+    block = {"re_init_iter": 4, "max_re_num": 1, "weight_initializer": "original",
+             "bias_initializer": {"type": "Constant", "value": -2.0}}  # fmt: skip
+    _, before, after = seg.train(seg.config(rifle=block))
+    assert np.array_equal(after.heads[4]["head.3.weight"], before.heads[0]["head.3.weight"])
+    assert (after.heads[4]["head.3.bias"] == -2.0).all()

@@ -202,6 +202,32 @@ def test_the_order_is_that_of_priorities_then_of_keys():
     ]
 
 
+def test_priorities_hold_across_the_hooks_of_methods():
+    said, factories = made("b", "early", "late", early_priority=10, late_priority=90)
+
+    def both(block, source):
+        return [*factories["early"](1, source), *factories["late"](1, source)]
+
+    with registered(a=both, b=factories["b"]):
+        hooks = Hooks.of({"a": 1, "b": 1}, "my.yml")
+    hooks.on_step_begin(Run(), 0)
+    assert said == ["early at 0", "b at 0", "late at 0"]
+
+
+def test_if_one_refuses_those_before_it_end():
+    said, factories = made("a", "b")
+    with registered(**factories):
+        hooks = Hooks.of({"a": 1, "b": 1}, "my.yml")
+
+    def refuse(run):
+        raise RifleError("no")
+
+    hooks.active["b"][0].on_train_begin = refuse
+    with pytest.raises(RifleError):
+        hooks.on_train_begin(Run())
+    assert said == ["a begins beside a, b", "a ends"]
+
+
 def test_a_method_that_is_switched_off_is_not_there():
     _, factories = made("a", "b", a_excludes={"b": "no"})
     with registered(**factories):

@@ -24,16 +24,19 @@ def trained(det, monkeypatch, **block):
     assert before.steps == [4, 5, 6, 7]
     text = "\n".join(said)
     assert "made after 8 iterations, which count as 4 now" in text
-    return resets, [e["step"] for e in det.events(path, "reset")], text
+    rates = {rate for step in before.rates.values() for rate in step.values()}
+    return resets, [e["step"] for e in det.events(path, "reset")], text, rates
 
 
 def test_a_reset_by_iterations_is_not_done_again(det, monkeypatch):
-    first, second, text = trained(det, monkeypatch, re_init_iter=6, max_re_num=1)
+    block = {"re_init_iter": 6, "max_re_num": 1, "head_lr": {"scale": 5}, "warm_up": 1}
+    first, second, text, rates = trained(det, monkeypatch, **block)
     assert (first, second) == ([6], [])
+    assert rates == {1.0}  # nor is there anything to recover from
     assert "done already, and left out: the reset after iteration 6" in text
 
 
 def test_resets_by_epochs_stay_where_they_are(det, monkeypatch):
-    first, second, text = trained(det, monkeypatch, re_init_epoch=3, max_re_num=1)
+    first, second, text, _ = trained(det, monkeypatch, re_init_epoch=3, max_re_num=1)
     assert (first, second) == ([12], [6])
     assert "left out" not in text

@@ -77,3 +77,10 @@ def test_a_copy_of_paddledetections_trainer(det, copied):
     assert done.returncode == 0, done.stderr[-2000:]
     assert (f"[rifle-ext] {path}: its block was read" in done.stderr) == copied
     assert ("train with ppdet.engine.Trainer" in done.stderr) == copied
+
+
+def test_nothing_is_said_where_an_option_switches_it_off(det):
+    path = det.config(epoch=1, rifle=True)
+    done = run("-m", "det_hooks.train", "-c", path, "-o", "rifle=false")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "heeded it" not in done.stderr and "[RIFLE]" not in done.stdout + done.stderr

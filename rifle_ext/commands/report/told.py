@@ -43,7 +43,7 @@ def _by_zeros(start: bytes) -> str:
     return "utf-16-le" if odd > even else "utf-16-be"
 
 
-# rifle_ext/training/journal.py
+# rifle_ext/methods/rifle/journal.py
 _BEGUN = re.compile(r"\[RIFLE\] \d+ resets? planned")
 _RESUMED = re.compile(r"\[RIFLE\] resumed after iteration (\d+)")
 _RESET = re.compile(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Dict, List, Mapping, Optional
 
+import numpy as np
 from paddle import Tensor, nn
 
 from rifle_ext.heads.selection import Selection
@@ -54,6 +55,7 @@ class Drawing:
         # One build is needed to know that the model can be redrawn: the first reset uses it.
         first = self._constructed(1, second)
         self.sizes = {name: root_mean_square(value) for name, value in first.items()}
+        self.repeated = self._repeated(first)
         self._ahead: Optional[Dict[str, Tensor]] = self._finished(first, 1)
         self.described = [self._describe(name, value) for name, value in self._ahead.items()]
 
@@ -63,6 +65,17 @@ class Drawing:
             ahead, self._ahead = self._ahead, None
             return ahead
         return self._finished(self._constructed(index), index)
+
+    def _repeated(self, first: Dict[str, Tensor]) -> List[str]:
+        """Weights that are no constants, and that the model holds already as they are drawn."""
+        if self.block.weight_initializer is not None:
+            return []
+        held = self._fresh.parameters
+        return [
+            name
+            for name in self._inputs
+            if self.sizes[name] > 0 and np.array_equal(_array(first[name]), _array(held[name]))
+        ]
 
     def _constructed(
         self, index: int, second: Optional[fresh.SecondModel] = None
@@ -85,7 +98,7 @@ class Drawing:
             own = {name: value for name, value in values.items() if name not in self._named}
             values = {**values, **resized(own, self._inputs, block.scale)}
         drawn = fresh.from_initializers(self._named, self._fresh.tensors, block.seed, index)
-        return {**values, **drawn, **self._kept}
+        return {**values, **self._kept, **drawn}
 
     def _describe(self, name: str, value: Tensor) -> Drawn:
         """How a tensor is drawn: one value alone does not tell whether it is a constant."""
@@ -129,8 +142,12 @@ class Drawn:
         return {**about, "mean": self.mean, "std": self.std}
 
 
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.astype("float32").numpy()
+
+
 def _describe(name: str, value: Tensor) -> Drawn:
-    values = value.astype("float32").numpy()
+    values = _array(value)
     first = float(values.reshape(-1)[0]) if values.size else 0.0
     constant = first if (values == first).all() else None
     return Drawn(name, list(value.shape), constant, float(values.mean()), float(values.std()))

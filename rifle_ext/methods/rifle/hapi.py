@@ -7,6 +7,7 @@ from typing import Any, Dict, Mapping, Optional, Sequence, Union
 import paddle
 from paddle import nn
 
+from rifle_ext.methods.rifle.block import parse_block
 from rifle_ext.methods.rifle.loop import RIFLE, InitializerLike
 from rifle_ext.redraw.reset import check_optimizer
 from rifle_ext.training.ranks import refuse_parts
@@ -51,12 +52,14 @@ class RIFLECallback(paddle.callbacks.Callback):
             "scale": scale,
         }
         self._recovery: Dict[str, Any] = {"head_lr": head_lr, "warm_up": warm_up, "ramp": ramp}
+        parse_block(self._recovery, "RIFLECallback(...)")
         self.rifle = RIFLE(**self._given)  # what is wrong is said at once
 
     def on_train_begin(self, logs: Optional[Dict[str, Any]] = None) -> None:
         """Take the optimizer and the number of epochs from the model that is being fitted."""
         refuse_parts()
         check_optimizer(self.model._optimizer)
+        self.rifle.end()  # of a training that was interrupted
         self.rifle = RIFLE(
             **self._given,
             **self._recovery,
@@ -70,8 +73,10 @@ class RIFLECallback(paddle.callbacks.Callback):
         self.rifle.apply(current_epoch=epoch)
 
     def on_train_batch_end(self, step: int, logs: Optional[Dict[str, Any]] = None) -> None:
-        """Count the step."""
-        self.rifle.step()
+        """Count the optimizer's steps: one in `accumulate_grad_batches`, and the epoch's last."""
+        batches = getattr(self.model, "_accumulate", 1)
+        if (step + 1) % batches == 0 or step + 1 == self.params.get("steps"):
+            self.rifle.step()
 
     def on_train_end(self, logs: Optional[Dict[str, Any]] = None) -> None:
         """Give the learning rates back."""

@@ -16,7 +16,7 @@ from rifle_ext.methods.rifle.block import RifleConfig
 from rifle_ext.methods.rifle.journal import ResetJournal
 from rifle_ext.methods.rifle.outlook import outlook
 from rifle_ext.methods.rifle.plan import Plan
-from rifle_ext.methods.rifle.recovering import Recovering
+from rifle_ext.methods.rifle.recovering import Recovering, check_warm_up
 from rifle_ext.methods.rifle.recovery import at
 from rifle_ext.methods.rifle.schedule import Reset, cosine
 from rifle_ext.redraw.initializers import LSUV
@@ -70,6 +70,7 @@ class RifleHook(Hook):
         """
         try:
             check_optimizer(run.optimizer)
+            check_warm_up(self.block, run.optimizer)
             self._plan = Plan(self.block, run)
             highest = self._peak(run)
         except RifleError as error:
@@ -93,7 +94,7 @@ class RifleHook(Hook):
         if self.block.head_lr.cycle != "cosine":
             return None
         try:
-            return peak(run.optimizer._learning_rate, run.total_steps)
+            return peak(run.rate, run.total_steps)
         except RifleError as error:
             raise RifleError(
                 f"rifle.head_lr.cycle: cosine: {error}; allowed here is cycle: none"
@@ -113,7 +114,7 @@ class RifleHook(Hook):
             self._reset(run, due)
             self._calibrate(run, due)
         self._recovering.set(step, at(step, self._plan.recoveries), self._cycling(step))
-        if look:
+        if look and self.selection.parameters:
             head = next(iter(self.selection.parameters.values()))
             rate = run.optimizer.get_lr() * head.optimize_attr["learning_rate"]
             self._journal.scalar("head_lr", rate, step)
@@ -142,8 +143,8 @@ class RifleHook(Hook):
             self._recovering.check()
         except RifleError as error:
             raise RifleError(f"{self.source}: {error}") from error
-        self._journal.begin()
         self._leave_out_what_was_done(run)
+        self._journal.begin()
         self._looking = run.scalar is not None or bool(self.block.track)
         tracked = run.scalar is not None if self.block.track is None else self.block.track
         if tracked and run.rank == 0:
@@ -167,8 +168,9 @@ class RifleHook(Hook):
             return
         by_iterations = self.block.re_init_iter is not None
         done = [step for step in self._due if by_iterations and run.start_step <= step < counted]
-        for step in done:
-            del self._due[step]
+        self._plan.leave_out(done, "it was done before the checkpoint that is resumed")
+        self.schedule = self._plan.schedule
+        self._due = {reset.step: reset for reset in self.schedule.resets}
         left = ", ".join(map(str, done))
         self._journal.warn(
             f"the checkpoint was made after {counted} iterations, which count as {run.start_step} "

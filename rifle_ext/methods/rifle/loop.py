@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple, Union
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from paddle import Tensor, nn
 from paddle.nn.initializer import Initializer
@@ -13,11 +13,18 @@ from paddle.optimizer import Optimizer
 from rifle_ext.errors import RifleError
 from rifle_ext.heads.outputs import own_parameters
 from rifle_ext.methods.rifle.block import parse_block
-from rifle_ext.methods.rifle.recovering import Recovering
-from rifle_ext.methods.rifle.recovery import Recovery, pace_of, recovery
+from rifle_ext.methods.rifle.loop_recovery import LoopRecovery
 from rifle_ext.methods.rifle.schedule import MOST
 from rifle_ext.redraw import fresh
-from rifle_ext.redraw.reset import check_optimizer, check_trained, digest, reinitialize
+from rifle_ext.redraw.initializers import LSUV
+from rifle_ext.redraw.lsuv import Calibration
+from rifle_ext.redraw.reset import (
+    check_optimizer,
+    check_trained,
+    digest,
+    reinitialize,
+    write_master_weights,
+)
 from rifle_ext.redraw.size import inputs_of, resized, root_mean_square
 from rifle_ext.training.ranks import refuse_parts
 
@@ -93,6 +100,9 @@ class RIFLE:
         learning rate of everything else comes back. They need `optimizer`, `model` and `step`.
     model
         The whole model, for `warm_up` and `ramp`.
+    steps_per_epoch
+        Optimizer steps of an epoch. None: counted, from the first epoch that is trained here; so a
+        loop that is resumed right at a reset, or in the middle of a recovery, needs it.
 
     Raises
     ------
@@ -125,6 +135,7 @@ class RIFLE:
         warm_up: int = 0,
         ramp: int = 0,
         model: Optional[nn.Layer] = None,
+        steps_per_epoch: Optional[int] = None,
     ) -> None:
         given = {"weight": weight_initializer, "bias": bias_initializer}
         ready = {kind: it for kind, it in given.items() if isinstance(it, Initializer)}
@@ -159,34 +170,21 @@ class RIFLE:
             if len(self._tensors[name].shape) >= 2 and not isinstance(layer, nn.Embedding)
         }
         self._last_epoch: Optional[int] = None
-        self._check_recovery(wanted=head_lr is not None, model=model)
-        head = [tensor for tensor in self._tensors.values() if not tensor.stop_gradient]
-        own = layer_names(model, (layer for layer, _ in self._owners.values()))
-        self._recovering = Recovering(block, head, model, but=own)
-        self._steps, self._way = 0, None  # type: int, Optional[Recovery]
-
-    def _check_recovery(self, wanted: bool, model: Optional[nn.Layer]) -> None:
-        """Stop if what a recovery needs is missing."""
-        block = self.block
-        if wanted and block.head_lr.cycle != "none":
-            raise RifleError("RIFLE(head_lr=...): a cycle of its own is for the toolkits' trainers")
-        raised = wanted and block.head_lr.scale != 1
-        if (raised or block.warm_up or block.ramp) and self.optimizer is None:
-            raise RifleError("RIFLE(head_lr=..., warm_up=..., ramp=...): give the optimizer, too")
-        if (block.warm_up or block.ramp) and model is None:
-            raise RifleError(
-                "RIFLE(warm_up=..., ramp=...): give the model, too: all that is not reset stands "
-                "still meanwhile"
-            )
+        self._calibration: Optional[Calibration] = None
+        owners = [layer for layer, _ in self._owners.values()]
+        self._recovery = LoopRecovery(
+            block, self._tensors, owners, optimizer, model, head_lr is not None, steps_per_epoch
+        )
 
     def step(self) -> None:
         """Count one step of the optimizer: call it after each, for the recovery from a reset."""
-        self._steps += 1
-        self._recovering.set(self._steps, self._way)
+        self._recovery.step()
 
     def end(self) -> None:
         """After the training: give the learning rates back, should a recovery not be over."""
-        self._recovering.end()
+        self._recovery.end()
+        if self._calibration is not None:
+            self._calibration.end()
 
     def apply(self, current_epoch: int) -> Optional[ResetDone]:
         """Reset the layers if `current_epoch` is a multiple of `re_init_epoch`.
@@ -205,8 +203,11 @@ class RIFLE:
             None if no reset was due.
         """
         index, rest = divmod(current_epoch, self.block.re_init_epoch or 1)
-        repeated = current_epoch == self._last_epoch
+        repeated, first = current_epoch == self._last_epoch, self._last_epoch is None
         self._last_epoch = current_epoch
+        self._recovery.begin_epoch(current_epoch)
+        if first:
+            self._resume(current_epoch)
         if rest or not 1 <= index <= (self.block.max_re_num or MOST) or repeated:
             return None
         if self.epochs is not None and self.epochs - current_epoch < (
@@ -215,22 +216,34 @@ class RIFLE:
             _log.info("[RIFLE] reset %d at epoch %d is skipped: too late", index, current_epoch)
             return None
         values = self._draw(index)
+        expected = self._recovery.reset(self._sizes)
         reinitialize(self._tensors, values, self.optimizer)
-        self._way = self._recovery(current_epoch)
-        self._recovering.set(self._steps, self._way)
-        expected = None if self._way is None else self._way.expected
+        self._calibrate()
         done = ResetDone(current_epoch, index, tuple(values), digest(values), expected)
         _log.info("[RIFLE] reset %d after %d epochs: %s", index, current_epoch, ", ".join(values))
         return done
 
-    def _recovery(self, epoch: int) -> Optional[Recovery]:
-        """The way back from a reset now; None if the loop does not say when a step is done."""
-        if self.optimizer is None or self._steps == 0:
-            return None
-        period = max(1, self._steps * (self.block.re_init_epoch or 1) // epoch)
-        pace = pace_of(self._sizes, self._tensors, self.optimizer)
-        rates = [float(self.optimizer.get_lr())] * (self._steps + period)
-        return recovery(self.block, self._steps, self._steps + period, rates, pace)
+    def _resume(self, epoch: int) -> None:
+        """In a loop that goes on in its middle: the way back from the last reset, if known."""
+        period = self.block.re_init_epoch or 1
+        last = min(epoch // period, self.block.max_re_num or MOST)
+        if last >= 1 and last * period < epoch:
+            self._draw(last)
+            self._recovery.reset(self._sizes, epochs_ago=epoch - last * period)
+
+    def _calibrate(self) -> None:
+        """Let the next batch scale the fresh weights, with LSUV."""
+        spec, optimizer = self.block.weight_initializer, self.optimizer
+        if not isinstance(spec, LSUV):
+            return
+
+        def finish(name: str, value: Tensor, factor: float) -> None:
+            if optimizer is not None:
+                write_master_weights(optimizer, {name: self._tensors[name]}, {name: value})
+
+        weights = {n: layer for n, (layer, key) in self._owners.items() if key == "weight"}
+        matrices = {n: layer for n, layer in weights.items() if len(layer.weight.shape) >= 2}
+        self._calibration = Calibration(matrices, spec.variance, finish)
 
     def _draw(self, index: int) -> Dict[str, Tensor]:
         seed = self.block.seed
@@ -245,13 +258,6 @@ class RIFLE:
             values.update(resized(own, self._inputs, self.block.scale))
         values.update(fresh.from_initializers(named, self._tensors, seed, index))
         return values
-
-
-def layer_names(model: Optional[nn.Layer], layers: Iterable[nn.Layer]) -> Set[str]:
-    """The structured names of some layers of a model; none without a model."""
-    wanted = {id(layer) for layer in layers}
-    named = () if model is None else model.named_sublayers(include_self=True)
-    return {name for name, layer in named if id(layer) in wanted}
 
 
 def _owners(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any, Dict, List, Optional
+from typing import Any, Collection, Dict, List, Optional
 
 from paddle import Tensor
 
@@ -74,7 +74,7 @@ class Plan:
         self._drawing = Drawing(block, run, redrawn, restored, second)
         del second, built
         check_trained(run.optimizer, self.selection.parameters)
-        rates = foreseen(run.optimizer._learning_rate, run.total_steps)
+        rates = foreseen(run.rate, run.total_steps)
         pace = pace_of(self._drawing.sizes, redrawn.parameters, run.optimizer)
         self.schedule: Schedule = make_schedule(
             block,
@@ -83,9 +83,10 @@ class Plan:
             full_rate_steps_left(rates),
             pace.need(max(rates), block.head_lr.scale),
         )
-        if not self.selection.tensors:
-            self.schedule = self.schedule.with_nothing("every output layer was loaded")
         self.recoveries: List[Recovery] = recoveries(block, self.schedule, rates, pace)
+        if not self.selection.tensors:
+            steps = [reset.step for reset in self.schedule.resets]
+            self.leave_out(steps, "every output layer was loaded")
 
     def _built_again(self, run: TrainingRun, probed: bool) -> Optional[fresh.SecondModel]:
         """A second model, as the first reset draws it; the probe runs it, too."""
@@ -98,6 +99,11 @@ class Plan:
             if original:  # no build is needed for the values, but it would spare this model
                 return None
             raise
+
+    def leave_out(self, steps: Collection[int], why: str) -> None:
+        """Skip the resets after these steps, for a reason."""
+        self.schedule = self.schedule.without(steps, why)
+        self.recoveries = [way for way in self.recoveries if way.start not in steps]
 
     def draw(self, index: int) -> Dict[str, Tensor]:
         """The fresh values of reset `index` (from 1), by structured name, on the CPU."""
@@ -115,6 +121,12 @@ class Plan:
             found.append(
                 f"{', '.join(sorted(self._unread))} is not on this machine, so it is not known "
                 "whether it holds output layers; those would not be reset (rifle.layers: auto)"
+            )
+        if self._drawing.repeated:
+            found.append(
+                f"{', '.join(self._drawing.repeated)}: the same values each time the model is "
+                "built, so a reset writes those again; does its constructor read them from a "
+                "file? A weight_initializer draws others"
             )
         if self.frozen:
             found.append(f"output layers that are frozen, and left alone: {', '.join(self.frozen)}")

@@ -2,15 +2,39 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Collection, Iterable, Optional
 
 from paddle import Tensor, nn
+from paddle.optimizer import Optimizer, RMSProp
 
 from rifle_ext.errors import RifleError
 from rifle_ext.methods.rifle.block import RifleConfig
 from rifle_ext.methods.rifle.recovery import Recovery, factors
+from rifle_ext.redraw.initializers import LSUV
 from rifle_ext.training.parameter_rates import ParameterRates
 from rifle_ext.training.stillness import StillStatistics, static_layers
+
+
+def check_warm_up(block: RifleConfig, optimizer: Optional[Optimizer]) -> None:
+    """Stop if rates of 0 would not hold everything else still during `warm_up`.
+
+    Raises
+    ------
+    RifleError
+        If the optimizer's moments contain the learning rate, so that they go on moving the weights.
+    """
+    contains = isinstance(optimizer, RMSProp) and optimizer._momentum > 0
+    if block.warm_up and (contains or "Lars" in type(optimizer).__name__):
+        raise RifleError(
+            f"rifle.warm_up = {block.warm_up}: with {type(optimizer).__name__} and momentum what "
+            "was to stand still would go on moving, as its moments contain the learning rate; set "
+            "warm_up to 0, or train with another optimizer"
+        )
+
+
+_ACTIVE: "weakref.WeakSet[Recovering]" = weakref.WeakSet()
+"""Those that may have changed something: an interrupted loop of a user's own never ends its own."""
 
 
 class Recovering:
@@ -37,6 +61,10 @@ class Recovering:
     ) -> None:
         self._block, self._model = block, model
         heads = {id(parameter): parameter for parameter in head}
+        self._touched = {*heads, *(id(p) for p in (model.parameters() if model else ()))}
+        for other in [o for o in _ACTIVE if o._touched & self._touched]:
+            other.end()  # or its rates would be taken for the parameters' own
+        _ACTIVE.add(self)
         self._head = ParameterRates(heads.values())
         self._rest: Optional[ParameterRates] = None
         self._statistics: Optional[StillStatistics] = None
@@ -51,13 +79,22 @@ class Recovering:
         Raises
         ------
         RifleError
-            If running statistics are to be held still in a static graph, which would not notice.
+            If a static graph would not notice what is asked for: running statistics that stand
+            still, weights that are scaled on a batch.
         """
-        warm_up = self._block.warm_up
-        if warm_up and self._model is not None and static_layers(self._model):
+        block = self._block
+        if self._model is None or not static_layers(self._model):
+            return
+        without = "in a model that is trained as a static graph; train without to_static"
+        if block.warm_up:
             raise RifleError(
-                f"rifle.warm_up = {warm_up}: running statistics cannot be held still in a model "
-                "that is trained as a static graph; set warm_up to 0, or train without to_static"
+                f"rifle.warm_up = {block.warm_up}: running statistics cannot be held still "
+                f"{without}, or set warm_up to 0"
+            )
+        if isinstance(block.weight_initializer, LSUV):
+            raise RifleError(
+                f"rifle.weight_initializer: LSUV: no batch can be looked at {without}, or name "
+                "another initializer"
             )
 
     def set(self, step: int, way: Optional[Recovery], cycle: float = 1.0) -> None:
@@ -80,6 +117,7 @@ class Recovering:
 
     def end(self) -> None:
         """Give everything back."""
+        _ACTIVE.discard(self)
         self._head.restore()
         if self._rest is not None and self._statistics is not None:
             self._rest.restore()

@@ -10,7 +10,7 @@ is large after a reset: there the rate suffices (Li et al. 2020 train so).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import List, Mapping, Optional, Sequence, Tuple, Union
 
@@ -112,6 +112,10 @@ class Recovery:
     iterations: int
     expected: Optional[int]
     enough: bool
+
+    def moved(self, steps: int) -> Recovery:
+        """The same way back, so many steps later."""
+        return replace(self, start=self.start + steps, end=self.end + steps)
 
 
 def recoveries(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Callable, List, Optional, Tuple
+from typing import TYPE_CHECKING, Callable, Collection, List, Optional, Tuple
 
 from rifle_ext.errors import RifleError
 
@@ -58,10 +58,12 @@ class Schedule:
     resets: Tuple[Reset, ...]
     skipped: Tuple[Reset, ...]
 
-    def with_nothing(self, why: str) -> Schedule:
-        """The same training with every reset skipped, for a reason."""
-        skipped = sorted((*self.resets, *self.skipped), key=lambda reset: reset.index)
-        return replace(self, resets=(), skipped=tuple(replace(s, why=why) for s in skipped))
+    def without(self, steps: Collection[int], why: str) -> Schedule:
+        """The same training with the resets after these steps skipped, for a reason."""
+        left_out = [replace(reset, why=why) for reset in self.resets if reset.step in steps]
+        skipped = sorted((*left_out, *self.skipped), key=lambda reset: reset.index)
+        resets = tuple(reset for reset in self.resets if reset.step not in steps)
+        return replace(self, resets=resets, skipped=tuple(skipped))
 
     def period(self, step: int) -> Tuple[int, int]:
         """First step and end (exclusive) of the period that step number `step` (from 0) is in."""
