@@ -22,8 +22,8 @@ from rifle_ext.runtime.patching import rebind, rebound
 from rifle_ext.training.registry import has_block, methods, methods_for
 
 ADVICE = (
-    "train with ppdet.engine.Trainer or a class derived from it (copies of it are not attached "
-    "to), or use what rifle-ext has for loops of your own"
+    "train with ppdet.engine.Trainer or a class derived from it, say det_hooks.attach(MyTrainer) "
+    "of a copy of it before you make one, or use what rifle-ext has for loops of your own"
 )
 
 
@@ -50,6 +50,12 @@ def attach_to_toolkit() -> None:
 
     # Trainers that are defined later, such as those of modules not imported yet.
     Trainer.__init_subclass__ = classmethod(attach_later)
+
+
+def attach_to_copy(trainer: Type) -> None:
+    """Let a copy of `ppdet.engine.Trainer` heed blocks; again does nothing."""
+    if not hasattr(trainer.train, "_rifle_ext"):
+        _attach_to_trainer(trainer)
 
 
 def _subclasses(cls: Type) -> Iterator[Type]:

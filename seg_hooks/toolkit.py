@@ -15,10 +15,12 @@ import functools
 import importlib
 import inspect
 import weakref
+from types import ModuleType
 from typing import Any, Callable, List, Mapping, MutableMapping, Optional
 
 import yaml
 
+from rifle_ext.errors import RifleError
 from rifle_ext.runtime.patching import rebind
 from rifle_ext.training.registry import has_block, methods, methods_for
 
@@ -26,8 +28,8 @@ INHERITED = "_inherited_"
 """PaddleSeg's key in a mapping that is not to be merged with that of the base config."""
 
 ADVICE = (
-    "train with paddleseg.core.train and the model that SegBuilder builds from the config (copies "
-    "of that loop, and those of PaddleSeg's other projects, are not attached to), or use what "
+    "train with paddleseg.core.train and the model that SegBuilder builds from the config, say "
+    "seg_hooks.attach(module) of a copy of that loop before you train with it, or use what "
     "rifle-ext has for loops of your own"
 )
 
@@ -53,6 +55,25 @@ def attach_to_toolkit() -> None:
     Config.__init__ = _checking_blocks(Config.__init__)
     property_type = type(SegBuilder.model)
     SegBuilder.model = property_type(_remembering_config(SegBuilder.model.func))
+
+
+def attach_to_copy(module: ModuleType) -> None:
+    """Let the loop in a copy of PaddleSeg's `core/train.py` heed blocks; again does nothing.
+
+    Raises
+    ------
+    RifleError
+        If the module has not what PaddleSeg's has.
+    """
+    needed = ("train", "resume", "init_ema_params", "evaluate", "train_profiler", "logger")
+    missing = [name for name in needed if not hasattr(module, name)]
+    if missing:
+        raise RifleError(
+            f"seg_hooks.attach({module.__name__}): no copy of PaddleSeg's core/train.py: it has no "
+            f"{', '.join(missing)}"
+        )
+    if not hasattr(module.train, "_rifle_ext"):
+        rebind({module.train: _train_with_hooks(module.train)})
 
 
 def config_of(model: Any) -> Optional[Any]:

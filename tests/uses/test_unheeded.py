@@ -9,6 +9,9 @@ import pytest
 from processes import run
 from small import RIFLE, fields
 
+import seg_hooks
+from rifle_ext.errors import RifleError
+
 pytestmark = pytest.mark.timeout(120)
 
 SEG = """
@@ -43,6 +46,21 @@ def test_a_copy_of_paddlesegs_loop(seg):
     assert "train with paddleseg.core.train" in said
 
 
+def test_a_copy_of_paddlesegs_loop_can_be_attached_to(seg):
+    loop = Path(paddleseg.__file__).parent / "core/train.py"
+    (seg.folder / "my_loop.py").write_text(loop.read_text())
+    body = "import my_loop, seg_hooks; seg_hooks.attach(my_loop)\n" + TRAIN
+    block = {"re_init_iter": 1, "keep_last": 0}
+    _, said = run_seg(seg, "from my_loop import train", body, block)
+    assert "heeded it" not in said
+    assert [event["step"] for event in seg.events("reset")] == [1]
+
+
+def test_what_is_no_copy_is_refused():
+    with pytest.raises(RifleError, match=r"attach\(seg_hooks\): no copy of PaddleSeg's core/train"):
+        seg_hooks.attach(seg_hooks)
+
+
 @pytest.mark.parametrize("body", [TRAIN, "builder.model.eval()"], ids=["trained", "evaluated"])
 def test_nothing_is_said_otherwise(seg, body):
     _, said = run_seg(seg, "from paddleseg.core import train", body)
@@ -60,23 +78,29 @@ sys.path[:0] = {helpers!r}
 from ppdet.core.workspace import load_config
 import det_hooks
 from {module} import Trainer
+det_hooks.attach({attached})
 trainer = Trainer(load_config({path!r}), mode="train")
 trainer.train()
 """
 
 
-@pytest.mark.parametrize("copied", [True, False])
-def test_a_copy_of_paddledetections_trainer(det, copied):
+@pytest.mark.parametrize(("copied", "attached"), [(True, ""), (True, "Trainer"), (False, "")])
+def test_a_copy_of_paddledetections_trainer(det, copied, attached):
     engine = Path(ppdet.__file__).parent / "engine"
     text = (engine / "trainer.py").read_text()
     text = re.sub(r"from \.(\w+) import", r"from ppdet.engine.\1 import", text)
     (det.folder / "my_trainer.py").write_text(text)
     path = str(det.config(epoch=1, snapshot_epoch=9, rifle={"re_init_iter": 2, "keep_last": 0}))
     module = "my_trainer" if copied else "ppdet.engine"
-    done = run("-c", DET.format(helpers=[str(det.folder)], module=module, path=path))
+    helpers = [str(det.folder)]
+    done = run("-c", DET.format(helpers=helpers, module=module, path=path, attached=attached))
     assert done.returncode == 0, done.stderr[-2000:]
-    assert (f"[rifle-ext] {path}: its block was read" in done.stderr) == copied
-    assert ("train with ppdet.engine.Trainer" in done.stderr) == copied
+    heeded = bool(attached) or not copied
+    assert (f"[rifle-ext] {path}: its block was read" in done.stderr) != heeded
+    assert ("train with ppdet.engine.Trainer" in done.stderr) != heeded
+    events = det.out(Path(path)) / "rifle_events.jsonl"
+    assert events.is_file() == heeded
+    assert not heeded or '"event": "reset", "step": 2' in events.read_text()
 
 
 def test_nothing_is_said_where_an_option_switches_it_off(det):

@@ -115,7 +115,8 @@ class Plan:
         if not self.selection.tensors:
             found.append(
                 "every output layer was loaded from pretrained weights, so none is new and nothing "
-                "will be reset; rifle.layers: outputs resets them all the same"
+                "will be reset; if your classes are others than those, as many as they were, say "
+                "rifle.layers: outputs"
             )
         if self._unread and self.block.of_loaded != "redraw":
             found.append(
