@@ -17,6 +17,9 @@ Line = Dict[str, Any]
 BURST = 50
 """Iterations after a reset over which the loss is compared with plain fine-tuning's."""
 
+END = 100
+"""Iterations at the end of a training whose losses are compared."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -122,6 +125,11 @@ class Results:
                 found.append(fmean(excess(ours, plain, BURST).values()))
         return found
 
+    def last_loss(self, place: Place, arm: str, seeds: Sequence[int]) -> float:
+        """The loss at the end of a training over plain fine-tuning's, the mean over seeds."""
+        pairs = self.pairs(place, arm, "plain", seeds)
+        return fmean(_end(ours) / _end(plain) for ours, plain in pairs)
+
     def movement(self, place: Place, arm: str, seeds: Sequence[int]) -> Dict[str, float]:
         """How far each stage of the backbone moved, a fraction, the mean over seeds."""
         runs = [line["moved"] for line in self.runs(place, arm, seeds)]
@@ -142,6 +150,11 @@ class Results:
 def losses(line: Line) -> Dict[int, float]:
     """The logged losses of a run by iteration."""
     return dict(zip(line["at"], line["losses"]))
+
+
+def _end(line: Line) -> float:
+    """The mean loss of the last iterations."""
+    return fmean(loss for step, loss in losses(line).items() if step > line["steps"] - END)
 
 
 def excess(ours: Line, plain: Line, iterations: int) -> Dict[int, float]:

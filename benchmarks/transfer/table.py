@@ -12,7 +12,7 @@ from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 from benchmarks.transfer import plots, records
 from benchmarks.transfer.arms import DEFAULT, FORERUNNER
-from benchmarks.transfer.comparisons import BURST, Results, Row
+from benchmarks.transfer.comparisons import BURST, END, Results, Row
 from benchmarks.transfer.experiments import CONFIRM, SEARCH
 from benchmarks.transfer.places import METRICS, Place
 from benchmarks.transfer.regimes import REGIMES
@@ -169,8 +169,8 @@ def recovery_table(results: Results) -> Table:
     """The burst after a reset, how many resets were made good, and after how many iterations."""
     lines = [
         f"| training | arm | loss of the first {BURST} iterations, minus plain's | resets | made "
-        "good | iterations, median |",
-        "|---" * 6 + "|",
+        f"good | iterations, median | loss of the last {END}, over plain's |",
+        "|---" * 7 + "|",
     ]
     seeds = [*SEARCH, *CONFIRM]
     for place in sorted(results.places(seeds), key=_order):
@@ -182,7 +182,7 @@ def recovery_table(results: Results) -> Table:
                 middle = f"{median(back):.0f}" if back else ""
                 lines.append(
                     f"| {title(place)} | {arm} | {fmean(burst):+.2f} | {len(found)} | {len(back)} "
-                    f"| {middle} |"
+                    f"| {middle} | {results.last_loss(place, arm, seeds):.2f} |"
                 )
     return lines
 

@@ -413,7 +413,9 @@ def test_the_burst_is_the_loss_over_plain_s_after_the_reset():
         made_up_line("plain", 0, 0.5, losses=[4, 3, 2, 1]),
         made_up_line("one", 0, 0.5, resets=[10], losses=[4, 3, 5, 2]),
     ]
-    assert Results(lines).burst(place, "one", range(10)) == [2.0]
+    results = Results([{**line, "steps": 110} for line in lines])
+    assert results.burst(place, "one", range(10)) == [2.0]
+    assert results.last_loss(place, "one", range(10)) == pytest.approx(7 / 3)
 
 
 def test_tables_go_between_their_comments():
