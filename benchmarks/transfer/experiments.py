@@ -8,8 +8,11 @@ from typing import Dict, List, Sequence, Tuple
 from benchmarks.transfer.arms import ARMS, CONTROL, DEFAULT
 from benchmarks.transfer.places import Place, Run
 
-SEARCH, CONFIRM = range(5), range(5, 10)
+SEARCH, CONFIRM = range(5), range(5, 15)
 """Seeds that variants and defaults were chosen on; seeds that the frozen ones are measured on."""
+
+ADDED = range(10, 15)
+"""Those of `CONFIRM` that were added when the results of the others were known."""
 
 
 @dataclass(frozen=True)

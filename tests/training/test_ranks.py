@@ -25,12 +25,16 @@ RIFLE = {
     "weight_initializer": "LSUV",  # by the batches of both
 }  # fmt: skip
 
+NOT_CONNECTED = ("Connection refused", "Address already in use", "TIMEOUT self_rank")
+"""What Paddle says where two ranks did not find each other, on a loaded machine in the main."""
+
 
 def launch(folder, *arguments, **options):
-    """Run two ranks; once more if they did not find each other, which Paddle leaves to luck."""
-    code, logs = launch_once(folder, *arguments, **options)
-    if code and any(said in logs for said in ("Connection refused", "Address already in use")):
+    """Run two ranks; again if they did not find each other, which Paddle leaves to luck."""
+    for _ in range(3):
         code, logs = launch_once(folder, *arguments, **options)
+        if not code or not any(said in logs for said in NOT_CONNECTED):
+            break
     return code, logs
 
 
