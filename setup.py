@@ -103,6 +103,7 @@ setup(
         "rifle_ext.logs": ["seg = seg_hooks.logs", "det = det_hooks.logs"],
         "rifle_ext.methods": ["rifle = rifle_ext.methods.rifle:hooks"],
         "rifle_ext.blocks": ["rifle = rifle_ext.methods.rifle.block:RifleConfig"],
+        "rifle_ext.tools": ["seg = seg_hooks.tool", "det = det_hooks.tool"],
         "rifle_ext.toolkits": ["seg = seg_hooks.plan:set_up", "det = det_hooks.plan:set_up"],
     },
     cmdclass={"build_py": BuildWithStartupFile, "editable_wheel": EditableWithStartupFile},

@@ -15,6 +15,7 @@ COCO = re.compile(
     r"Average Precision +\(AP\) @\[ IoU=0\.50:0\.95 \| area= +all \| maxDets= *\d+ +\] = "
     rf"{NUMBER}"
 )
+EMPTY = "Evaluation results empty"  # ppdet/engine/callbacks.py: nothing was detected, so mAP is 0
 VOC = re.compile(r"\bmAP\([\d.]+, \w+\) = ([\d.]+)%")
 
 
@@ -41,6 +42,8 @@ def from_text(lines: Iterable[str]) -> Optional[Curves]:
             curves.losses[step] = float(trained[4])
         elif coco and curves.losses and measured is None:
             measured = max(0.0, float(coco[1]))  # -1: no object at all
+        elif EMPTY in line and curves.losses and measured is None:
+            measured = 0.0
         elif voc and curves.losses and measured is None:
             measured = float(voc[1]) / 100
     if measured is not None:

@@ -14,6 +14,7 @@ from rifle_ext.commands import schema
 from rifle_ext.commands.doctor import command as doctor_command
 from rifle_ext.commands.report import command as report_command
 from rifle_ext.commands.training_options import ToolkitError
+from rifle_ext.commands.trial import command as trial_command
 from rifle_ext.errors import RifleError
 
 
@@ -47,6 +48,13 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--version", action="version", version=f"rifle-ext {__version__}")
     made.set_defaults(command=None)
     commands = made.add_subparsers(title="commands", metavar="command")
-    for module in (init_block, plan_command, report_command, doctor_command, schema):
+    for module in (
+        init_block,
+        plan_command,
+        trial_command,
+        report_command,
+        doctor_command,
+        schema,
+    ):
         module.add_command(commands)
     return made

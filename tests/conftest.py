@@ -7,6 +7,7 @@ from pathlib import Path
 
 os.environ.setdefault("FLAGS_set_to_1d", "1")
 os.environ.setdefault("GLOG_minloglevel", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run in as many processes as there are cores
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "examples"), str(ROOT / "tests/helpers")]

@@ -9,13 +9,10 @@ writes docs/benefit.md.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
@@ -27,6 +24,8 @@ from benchmarks.transfer import data, experiments, forking, records, settings
 from benchmarks.transfer.outcome import outcome
 from benchmarks.transfer.places import MODELS, Place, Run
 from benchmarks.transfer.regimes import REGIMES
+from rifle_ext.commands.trial.process import Process
+from rifle_ext.commands.trial.records import append, is_done, read
 
 LIMIT = 1800
 """Seconds an arm may take from where it is forked."""
@@ -41,7 +40,7 @@ LOG_EVERY = {"seg": 5, "det": 3}
 def main() -> None:
     """Run what is not there yet."""
     chosen = parse_arguments()
-    lines = records.read(chosen.results)
+    lines = read(chosen.results)
     runs = [run for experiment in experiments.EXPERIMENTS for run in experiment.runs()]
     wanted = [
         run
@@ -53,7 +52,7 @@ def main() -> None:
     missing = [
         run
         for run in wanted
-        if not records.is_done(lines, run.key, settings.digest(run, source_of(run.place)))
+        if not is_done(lines, run.key, settings.digest(run, source_of(run.place)))
     ]
     print(f"{len(wanted)} fine-tunings, {len(wanted) - len(missing)} of them done", flush=True)
     groups = experiments.groups(missing)
@@ -139,7 +138,7 @@ def _write_result(run: Run, folder: Path, pretrained: Path, chosen: argparse.Nam
     about = {"key": run.key, **asdict(run.place), "arm": run.arm, "seed": run.seed}
     digest = settings.digest(run, source_of(run.place))
     about = {**about, "steps": run.place.steps, "digest": digest, **records.environment()}
-    records.append(chosen.results, {**about, **found})
+    append(chosen.results, {**about, **found})
     return f"{run.key}: {found['metric']:.4f}"
 
 
@@ -162,7 +161,7 @@ def pretrain(place: Place, scenes: Path, chosen: argparse.Namespace) -> Path:
         about = outcome(MODELS[model].toolkit, folder, None, 0)
         key = f"{place.data}/{model}/source"
         line = {"key": key, "digest": digest, **records.environment(), "metric": about["metric"]}
-        records.append(chosen.results, line)
+        append(chosen.results, line)
         partial.rename(weights)
     return weights
 
@@ -206,26 +205,12 @@ def train(
         "GLOG_minloglevel": "2",
         "PYTHONPATH": os.pathsep.join([str(records.ROOT), os.environ.get("PYTHONPATH", "")]),
     }
-    environment = {**os.environ, **settings_of_ours}
-    begin = time.time()
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            stdout=output,
-            stderr=output,
-            env=environment,
-            start_new_session=True,
-        )
-        try:
-            ended = process.wait(limit)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    log.unlink(missing_ok=True)
+    process = Process(command, log, settings_of_ours, folder)
+    ended = process.wait(limit)
     if ended:
         raise RuntimeError(f"{log} ends with {ended}:\n{log.read_text()[-2000:]}")
-    return round(time.time() - begin, 1)
+    return round(process.seconds, 1)
 
 
 if __name__ == "__main__":

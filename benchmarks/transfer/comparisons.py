@@ -9,8 +9,8 @@ from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from benchmarks.transfer.arms import ARMS, CONTROL, control_of
 from benchmarks.transfer.places import Place
-from benchmarks.transfer.statistics import Comparison, compare, holm
 from rifle_ext.commands.report.recovery import Recovery, recoveries
+from rifle_ext.commands.trial.statistics import Comparison, compare, holm
 
 Line = Dict[str, Any]
 

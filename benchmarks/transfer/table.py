@@ -16,7 +16,8 @@ from benchmarks.transfer.comparisons import BURST, END, Results, Row
 from benchmarks.transfer.experiments import CONFIRM, SEARCH
 from benchmarks.transfer.places import METRICS, Place
 from benchmarks.transfer.regimes import REGIMES
-from benchmarks.transfer.statistics import Comparison, estimate
+from rifle_ext.commands.trial.records import read
+from rifle_ext.commands.trial.statistics import Comparison, estimate
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/benefit.md"
 
@@ -31,7 +32,7 @@ Table = List[str]
 
 def main() -> None:
     """Replace the page's tables and plots."""
-    results = Results(records.read().values())
+    results = Results(read(records.RESULTS).values())
     text = PAGE.read_text(encoding="utf-8")
     for name, make in BLOCKS.items():
         text = put(text, name, make(results))

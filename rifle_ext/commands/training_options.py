@@ -32,13 +32,15 @@ def toolkits() -> Dict[str, Any]:
     return entry_group(TOOLKITS)
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that name a training."""
+def add_options(
+    parser: argparse.ArgumentParser, overrides: Sequence[str] = ("-o", "--opts")
+) -> None:
+    """Add the options that name a training; `overrides` are the names of that for overrides."""
     add = parser.add_argument
     add("--toolkit", required=True, choices=sorted(toolkits()), help="whose config it is")
     add("-c", "--config", required=True, help="path of the config file")
     add(
-        "-o", "--opts", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
+        *overrides, nargs="+", action="extend", default=[], metavar="KEY=VALUE",
         help="override the config, e.g. rifle.max_re_num=2",
     )  # fmt: skip
     add(
@@ -83,6 +85,10 @@ class Looked:
         Keys of the methods that the config has a block for.
     plans
         What each method would do, by its key, in the order in which they are called.
+    config
+        The config's content, overridden, as the toolkit reads it.
+    values
+        How many values the model's parameters have together.
     off
         A sentence on each method that its block switches off.
     """
@@ -93,10 +99,12 @@ class Looked:
     steps_per_epoch: int
     blocks: Sequence[str]
     plans: Mapping[str, MethodPlan]
+    config: Mapping[str, Any]
+    values: int
     off: Sequence[str] = ()
 
 
-def look(chosen: argparse.Namespace, propose: bool = False) -> Looked:
+def look(chosen: argparse.Namespace, propose: bool = False, defaults: bool = True) -> Looked:
     """Set the training up, and ask its methods for their plans.
 
     Parameters
@@ -104,8 +112,9 @@ def look(chosen: argparse.Namespace, propose: bool = False) -> Looked:
     chosen
         The options of `add_options`.
     propose
-        Look at the defaults of `--method`, whatever blocks the config has. Otherwise that is done
-        only where it has none.
+        Look at the defaults of `--method`, whatever blocks the config has.
+    defaults
+        Look at them where the config has no block, too.
 
     Raises
     ------
@@ -115,7 +124,7 @@ def look(chosen: argparse.Namespace, propose: bool = False) -> Looked:
     with training(chosen) as (config, run):
         blocks = [key for key in methods() if key in config]
         asked = {key: config[key] for key in blocks}
-        if propose or not blocks:
+        if propose or (defaults and not blocks):
             asked = {chosen.method: None}
         run.methods = methods_for(asked, chosen.config)
         plans = {}
@@ -129,6 +138,8 @@ def look(chosen: argparse.Namespace, propose: bool = False) -> Looked:
             run.steps_per_epoch,
             blocks,
             plans,
+            dict(config),
+            sum(int(parameter.size) for parameter in run.model.parameters()),
             [f"{key}: false: the method is off" for key in asked if key not in run.methods],
         )
 

@@ -25,7 +25,7 @@ HINTS = {
     "max_re_num": ["null, the default: here a reset after iteration 50 (epoch 2)."],
 }
 PLAN = MethodPlan(record={}, hints=HINTS)
-LOOKED = Looked("seg", "Model", 100, 40, [], {"rifle": PLAN})
+LOOKED = Looked("seg", "Model", 100, 40, [], {"rifle": PLAN}, {}, 0)
 
 
 def proposed(capsys, toolkit, path, *more):

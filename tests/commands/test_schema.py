@@ -6,7 +6,7 @@ import json
 import jsonschema
 import pytest
 import yaml
-from blocks import BLOCKS, blocks, values
+from blocks import BLOCKS, EXAMPLES, blocks, values
 from conftest import ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -185,7 +185,7 @@ def test_what_the_parser_accepts_the_schema_accepts(block):
 
 
 @settings(
-    max_examples=1000,
+    max_examples=EXAMPLES // 2,
     deadline=2000,
     suppress_health_check=[HealthCheck.too_slow],
     database=None,

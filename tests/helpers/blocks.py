@@ -1,13 +1,18 @@
 """Made-up `rifle:` blocks, valid and not."""
 
+import os
+
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from rifle_ext.methods.rifle.block import RifleConfig
 from rifle_ext.redraw.initializers import INITIALIZERS
 
+EXAMPLES = int(os.environ.get("RIFLE_EXT_EXAMPLES", "600"))
+"""Blocks that each test makes up: more of them find more, and take longer."""
+
 BLOCKS = settings(
-    max_examples=2500,
+    max_examples=EXAMPLES,
     deadline=2000,  # milliseconds a block
     suppress_health_check=[HealthCheck.too_slow],
     database=None,

@@ -6,7 +6,7 @@ import math
 import re
 
 import yaml
-from blocks import BLOCKS, KEYS, blocks, initializers, values
+from blocks import BLOCKS, EXAMPLES, KEYS, blocks, initializers, values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -71,7 +71,7 @@ def test_every_valid_block_has_a_schedule(block, total, per_epoch):
         assert all(total - step >= result.keep_last * unit for step in done)
 
 
-@settings(max_examples=300, deadline=2000, database=None)
+@settings(max_examples=EXAMPLES // 4, deadline=2000, database=None)
 @given(blocks)
 def test_a_valid_block_means_the_same_after_a_round_trip_through_yaml(block):
     result = parsed(block)
@@ -80,7 +80,7 @@ def test_a_valid_block_means_the_same_after_a_round_trip_through_yaml(block):
         assert parse_block(again) == result
 
 
-@settings(max_examples=300, deadline=2000, database=None)
+@settings(max_examples=EXAMPLES // 4, deadline=2000, database=None)
 @given(initializers)
 def test_initializers_come_from_the_list_alone_and_build(described):
     for key in ("weight_initializer", "bias_initializer"):

@@ -25,7 +25,8 @@ from benchmarks.transfer import (
 from benchmarks.transfer.comparisons import Results
 from benchmarks.transfer.places import MODELS, Place, Run
 from benchmarks.transfer.regimes import REGIMES
-from benchmarks.transfer.statistics import compare, estimate, holm, smallest_effect
+from rifle_ext.commands.trial.records import append, is_done, read
+from rifle_ext.commands.trial.statistics import compare, estimate, holm, smallest_effect
 from rifle_ext.methods.rifle.block import parse_block
 from rifle_ext.methods.rifle.schedule import make_schedule
 
@@ -323,7 +324,7 @@ def test_the_command_runs_what_is_missing_or_was_run_otherwise(
     monkeypatch.setattr("sys.argv", ["transfer", *flags])
     runner.main()
     assert "3 fine-tunings, 0 of them done" in capsys.readouterr().out
-    lines = records.read(results)
+    lines = read(results)
     assert set(lines) == {*(run.key for run in wanted.runs()), "digits/pp_liteseg/source"}
     plain, three, control = (lines[run.key] for run in wanted.runs())
     assert (plain["resets"], three["resets"], control["resets"]) == ([], [3, 6, 9], [])
@@ -345,21 +346,21 @@ def test_the_command_runs_what_is_missing_or_was_run_otherwise(
     said = capsys.readouterr().out
     assert "3 fine-tunings, 0 of them done" in said
     assert "FAILED" in said  # nothing was trained: said, and no result is written
-    assert records.read(results) == lines
+    assert read(results) == lines
 
 
 def test_results_survive_a_kill_and_are_tidied(tmp_path):
     results = tmp_path / "runs.jsonl"
-    assert records.read(results) == {}
-    records.append(results, {"key": "a", "digest": "1"})
-    records.append(results, {"key": "b", "digest": "1"})
+    assert read(results) == {}
+    append(results, {"key": "a", "digest": "1"})
+    append(results, {"key": "b", "digest": "1"})
     with results.open("a") as file:
         file.write('{"key": "c", "met')
-    assert set(records.read(results)) == {"a", "b"}
-    records.append(results, {"key": "a", "digest": "2"})
-    assert records.read(results)["a"]["digest"] == "2"  # the later line counts
-    assert records.is_done(records.read(results), "a", "2")
-    assert not records.is_done(records.read(results), "a", "1")
+    assert set(read(results)) == {"a", "b"}
+    append(results, {"key": "a", "digest": "2"})
+    assert read(results)["a"]["digest"] == "2"  # the later line counts
+    assert is_done(read(results), "a", "2")
+    assert not is_done(read(results), "a", "1")
     assert records.tidy(results, {"a": "2"}) == ["b"]
     assert results.read_text() == '{"key":"a","digest":"2"}\n'
 
@@ -426,7 +427,7 @@ def test_tables_go_between_their_comments():
 
 
 def test_the_page_is_what_the_results_say():
-    results = Results(records.read().values())
+    results = Results(read(records.RESULTS).values())
     text = table.PAGE.read_text(encoding="utf-8")
     for name, make in table.BLOCKS.items():
         assert table.put(text, name, make(results)) == text, name

@@ -1,0 +1,49 @@
+"""PaddleDetection's train tool, for the commands that start trainings."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any, List, Optional
+
+from rifle_ext.training.tools import Launch, is_whole
+
+MODULE = "det_hooks.train"
+
+
+def script() -> Optional[Path]:
+    """The `tools/train.py` beside the package `ppdet`: there in a checkout only."""
+    found = importlib.util.find_spec("ppdet")
+    if found is None or found.origin is None:
+        return None
+    path = Path(found.origin).parents[1] / "tools/train.py"
+    return path if path.is_file() else None
+
+
+def flags(launch: Launch) -> List[str]:
+    """The flags of a training; it is evaluated at its end, and before at even distances."""
+    epochs = -(-launch.total_steps // max(1, launch.steps_per_epoch))
+    options = [
+        *launch.options,
+        f"use_gpu={'true' if launch.device == 'gpu' else 'false'}",
+        f"save_dir={launch.folder}",
+        f"snapshot_epoch={-(-epochs // launch.evaluations)}",
+        f"log_iter={launch.log_every}",
+    ]
+    resume = [] if launch.resume is None else ["-r", launch.resume]
+    return ["-c", launch.config, "--eval", *resume, "-o", *options]
+
+
+def override(key: str, value: Any) -> str:
+    """A value as `-o` takes it: PaddleDetection reads YAML, of which JSON is a part."""
+    return f"{key}={json.dumps(value)}"
+
+
+def last_checkpoint(folder: Path) -> Optional[str]:
+    """The last whole checkpoint of an epoch, as `-r` takes it: without its ending."""
+    found = {int(p.stem): p for p in folder.rglob("*.pdparams") if p.stem.isdigit()}
+    for number in sorted(found, reverse=True):
+        if all(is_whole(found[number].with_suffix(f".{kind}")) for kind in ("pdparams", "pdopt")):
+            return str(found[number].with_suffix(""))
+    return None

@@ -1,0 +1,1 @@
+"""Trainings of several arms over several seeds, and what they say together."""

@@ -1,0 +1,132 @@
+"""The arms of a trial: what each does differently from the config."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Collection, Dict, List, Mapping, Sequence, Tuple
+
+import yaml
+
+from rifle_ext.errors import RifleError
+
+PLAIN, WITH = "plain", "block"
+"""The arms where none are given: without the config's blocks, and with them."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to train.
+
+    Attributes
+    ----------
+    name
+        What the user calls it.
+    options
+        Overrides that no method's block is concerned by, as the toolkit takes them.
+    blocks
+        The block of each method, whole: a mapping, or False where the method is off.
+    """
+
+    name: str
+    options: Tuple[str, ...]
+    blocks: Mapping[str, Any]
+
+    def blocks_for(self, seed: int, seeded: Collection[str]) -> Dict[str, Any]:
+        """Its blocks for one training.
+
+        Parameters
+        ----------
+        seed
+            Of the training.
+        seeded
+            The methods that draw values from a `seed` of their block: it becomes this one.
+        """
+        return {
+            key: {**block, "seed": seed} if key in seeded and isinstance(block, dict) else block
+            for key, block in self.blocks.items()
+        }
+
+
+def arms(
+    given: Sequence[Sequence[str]], config: Mapping[str, Any], methods: Collection[str]
+) -> List[Arm]:
+    """The arms of a trial; the first one is what the others are compared with.
+
+    Parameters
+    ----------
+    given
+        For each arm ``NAME:KEY=VALUE`` and further ``KEY=VALUE``; none: without the config's
+        blocks, and with them.
+    config
+        The config's content, with the overrides that all arms have.
+    methods
+        Keys of the methods' blocks.
+
+    Raises
+    ------
+    RifleError
+        If an arm cannot be understood, or there are fewer than two.
+    """
+    blocks = {key: _block(config[key]) for key in methods if key in config}
+    if not given:
+        if not any(block is not False for block in blocks.values()):
+            raise RifleError(
+                "the config has no method's block that is on, so there is nothing to compare; add "
+                "one (`rifle-ext init` proposes it), or name arms: --arm plain --arm "
+                "one:rifle.max_re_num=1"
+            )
+        return [Arm(PLAIN, (), dict.fromkeys(blocks, False)), Arm(WITH, (), blocks)]
+    found = [_arm(words, blocks, methods) for words in given]
+    names = [arm.name for arm in found]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise RifleError(f"--arm {twice}: there are two arms of this name")
+    if len(found) < 2:
+        raise RifleError("--arm: one arm alone has nothing to be compared with; name another one")
+    return found
+
+
+def _arm(words: Sequence[str], blocks: Mapping[str, Any], methods: Collection[str]) -> Arm:
+    name, colon, first = words[0].partition(":")
+    if not name or not all(c.isalnum() or c in "-_." for c in name) or set(name) == {"."}:
+        raise RifleError(
+            f"--arm {words[0]}: allowed is NAME or NAME:KEY=VALUE ..., the name of letters, "
+            "digits, - and _"
+        )
+    own, options = dict(blocks), []
+    for option in [*([first] if colon else []), *words[1:]]:
+        key, equals, value = option.partition("=")
+        if not key or not equals:
+            raise RifleError(f"--arm {name}: {option}: allowed is KEY=VALUE")
+        top, *path = key.split(".")
+        if top in methods:
+            own[top] = _changed(own.get(top, {}), path, yaml.safe_load(value))
+        else:
+            options.append(option)
+    return Arm(name, tuple(options), own)
+
+
+def _block(value: Any) -> Any:
+    """A block as a mapping, as `true` or an empty one are all defaults; False if it is off."""
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        value = value.lower() == "true"  # as PaddleSeg passes an override on
+    if value is None or value is True:
+        return {}
+    return value if value is False else _plain(value)
+
+
+def _changed(block: Any, path: Sequence[str], value: Any) -> Any:
+    """A block with the value at a path of keys."""
+    if not path:
+        return _block(value)
+    own: Dict[str, Any] = dict(block) if isinstance(block, dict) else {}
+    inner = own.get(path[0])
+    own[path[0]] = value if len(path) == 1 else _changed(inner or {}, path[1:], value)
+    return own
+
+
+def _plain(value: Any) -> Any:
+    """Without the classes of a toolkit's own that stand for mappings and lists."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,66 @@
+"""What the commands ask a toolkit's adapter for: how its train tool is started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional, Sequence
+
+GROUP = "rifle_ext.tools"
+"""Entry points of modules that know a toolkit's train tool. Each has
+
+- ``MODULE``: the train tool of this project for it, to be run with ``python -m``;
+- ``script() -> Optional[Path]``: the toolkit's own ``tools/train.py``, if it is there;
+- ``flags(launch) -> List[str]``: the flags of both for a `Launch`;
+- ``override(key, value) -> str``: a plain value as one of a `Launch`'s options;
+- ``last_checkpoint(folder) -> Optional[str]``: what a training in that folder can be resumed from.
+"""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One training, as a command wants it done.
+
+    Attributes
+    ----------
+    config
+        Path of the config file.
+    options
+        ``key=value`` pairs that override it.
+    folder
+        Where the training writes.
+    seed
+        Of the training's random streams.
+    total_steps, steps_per_epoch
+        Its length and that of one pass over the data, in iterations.
+    evaluations
+        How often it is evaluated, about: the last time at its end.
+    log_every
+        Iterations between two lines of its log.
+    device
+        ``cpu`` or ``gpu``.
+    resume
+        What `last_checkpoint` gave, to go on from there.
+    """
+
+    config: str
+    options: Sequence[str]
+    folder: Path
+    seed: int
+    total_steps: int
+    steps_per_epoch: int
+    evaluations: int = 1
+    log_every: int = 10
+    device: str = "cpu"
+    resume: Optional[str] = None
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file of a checkpoint was written to its end: a kill may have cut it short."""
+    import paddle
+
+    try:
+        paddle.load(str(path), return_numpy=True)
+    except Exception:  # whatever pickle says of half a file
+        return False
+    return True

@@ -1,0 +1,179 @@
+"""What `rifle-ext trial` makes of figures: arms, inputs, verdicts, limits. Trains nothing."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from rifle_ext.commands.trial import inputs
+from rifle_ext.commands.trial.arms import Arm, arms
+from rifle_ext.commands.trial.measuring import Measured, disk_space, jobs_that_fit
+from rifle_ext.commands.trial.statistics import holm, seeds_needed, smallest_effect
+from rifle_ext.commands.trial.verdict import rows, verdict
+from rifle_ext.errors import RifleError
+
+PLAIN = [0.701, 0.713, 0.698, 0.722, 0.705]
+OTHER = [0.712, 0.718, 0.702, 0.731, 0.719]
+
+
+def by_seed(values):
+    return dict(enumerate(values))
+
+
+def test_the_figures_are_scipys():
+    plain, other = rows({"plain": by_seed(PLAIN), "other": by_seed(OTHER)})
+    assert plain.against is None
+    assert plain.metric.mean == pytest.approx(np.mean(PLAIN))
+    low, high = stats.t.interval(0.95, 4, loc=np.mean(PLAIN), scale=stats.sem(PLAIN))
+    assert (plain.metric.low, plain.metric.high) == (pytest.approx(low), pytest.approx(high))
+    test = stats.ttest_rel(OTHER, PLAIN)
+    between = test.confidence_interval(0.95)
+    assert other.p == pytest.approx(test.pvalue)
+    assert other.against.difference.low == pytest.approx(between.low)
+    assert other.against.difference.high == pytest.approx(between.high)
+    assert (other.against.wins, other.against.seeds) == (5, 5)
+
+
+def test_only_seeds_that_both_have_are_compared():
+    plain, other = rows({"plain": {0: 0.5, 1: 0.6, 3: 0.7}, "other": {1: 0.7, 2: 0.9, 3: 0.8}})
+    assert (plain.seeds, other.seeds) == ([0, 1, 3], [1, 2, 3])
+    assert other.against.seeds == 2
+    assert other.against.difference.mean == pytest.approx(0.1)
+    assert verdict(other, "plain", "mIoU").startswith("other: no verdict from 2 seeds")
+
+
+def test_several_arms_are_corrected_for():
+    values = {"plain": by_seed(PLAIN), "a": by_seed(OTHER), "b": by_seed(PLAIN[::-1])}
+    _, a, b = rows(values)
+    alone = [stats.ttest_rel(list(values[name].values()), PLAIN).pvalue for name in "ab"]
+    assert [a.p, b.p] == pytest.approx(holm(alone))
+    assert a.p == pytest.approx(2 * alone[0])
+
+
+def test_verdicts_in_words():
+    _, better = rows({"plain": by_seed(PLAIN), "other": by_seed(OTHER)})
+    c = better.against.difference
+    assert verdict(better, "plain", "mIoU") == (
+        f"other is better than plain by {100 * c.mean:.2f} ± {100 * c.half:.2f} points of mIoU on "
+        f"5 seeds (p = {better.p:.2g})."
+    )
+    _, worse = rows({"plain": by_seed(OTHER), "other": by_seed(PLAIN)})
+    assert "other is worse than plain by 0.86" in verdict(worse, "plain", "mIoU")
+    _, unsure = rows({"plain": by_seed(PLAIN), "other": by_seed([0.71, 0.70, 0.71, 0.70, 0.72])})
+    said = verdict(unsure, "plain", "mIoU")
+    assert "no difference from plain was shown on 5 seeds" in said
+    half, whole = unsure.needed
+    assert f"{half - 5} more seeds would settle 0.5 points" in said
+    assert f"{whole - 5} more seeds would settle 1.0 points" in said
+    largest = max(abs(unsure.against.difference.low), abs(unsure.against.difference.high))
+    assert f"One of {100 * largest:.2f} points of mIoU cannot be ruled out" in said
+    _, same = rows({"plain": by_seed(PLAIN), "other": by_seed(PLAIN)})
+    assert verdict(same, "plain", "mIoU") == (
+        "other: the same as plain on all 5 seeds, to the last digit."
+    )
+    assert math.isnan(same.p)
+    json.dumps(same.as_json(), allow_nan=False)
+
+
+def test_the_seeds_needed_are_the_least_that_would_do():
+    for effect, spread in ((0.005, 0.01), (0.01, 0.004), (0.01, 0.05)):
+        needed = seeds_needed(effect, spread)
+        assert smallest_effect(spread, needed) <= effect
+        assert needed == 3 or smallest_effect(spread, needed - 1) > effect
+    assert seeds_needed(0.005, 0.0) == 3
+
+
+@pytest.mark.parametrize("others", [1, 3])
+def test_no_difference_is_seldom_called_one(others):
+    """2,000 trials of arms that do not differ: at most 5 % say that one does."""
+    rng = np.random.default_rng(0)
+    wrong = 0
+    for _ in range(2000):
+        seeds = rng.normal(0.7, 0.02, 5)  # what arms share by their seed
+        values = {f"arm{i}": by_seed(seeds + rng.normal(0, 0.01, 5)) for i in range(others + 1)}
+        wrong += any(row.decided for row in rows(values))
+    assert stats.binomtest(wrong, 2000, 0.05, alternative="greater").pvalue > 0.01
+    assert wrong > 40
+
+
+CONFIG = {"iters": 10, "rifle": {"max_re_num": 2, "head_lr": {"scale": 2}}, "other": True}
+
+
+def test_arms_as_given():
+    plain, one, fast = arms(
+        [["plain:rifle=false"], ["one:rifle.max_re_num=1", "batch_size=2"],
+         ["fast:rifle.head_lr.scale=10", "other.new.key=[1, a]"]],
+        CONFIG, ["rifle", "other"],
+    )  # fmt: skip
+    assert plain == Arm("plain", (), {"rifle": False, "other": {}})
+    assert one.options == ("batch_size=2",)
+    assert one.blocks["rifle"] == {"max_re_num": 1, "head_lr": {"scale": 2}}
+    assert fast.blocks == {
+        "rifle": {"max_re_num": 2, "head_lr": {"scale": 10}},
+        "other": {"new": {"key": [1, "a"]}},
+    }
+    assert one.blocks_for(7, ["rifle"])["rifle"]["seed"] == 7
+    assert one.blocks_for(7, ["rifle"])["other"] == {}
+    assert plain.blocks_for(7, ["rifle"])["rifle"] is False
+
+
+def test_arms_where_none_are_given():
+    plain, block = arms([], CONFIG, ["rifle", "other", "third"])
+    assert plain == Arm("plain", (), {"rifle": False, "other": False})
+    assert block == Arm("block", (), {"rifle": CONFIG["rifle"], "other": {}})
+
+
+@pytest.mark.parametrize("off", [{}, {"rifle": False}, {"rifle": "false"}])
+def test_nothing_to_compare_is_said(off):
+    with pytest.raises(RifleError, match="nothing to compare"):
+        arms([], {"iters": 1, **off}, ["rifle"])
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([["a"]], "one arm alone"),
+        ([["a"], ["a:x=1"]], "two arms of this name"),
+        ([["a"], ["b:x"]], "--arm b: x: allowed is KEY=VALUE"),
+        ([["a"], ["../b:x=1"]], "allowed is NAME"),
+        ([["a"], [".."]], "allowed is NAME"),
+        ([["a"], [":x=1"]], "allowed is NAME"),
+    ],
+)
+def test_wrong_arms_are_one_message(given, said):
+    with pytest.raises(RifleError, match=said):
+        arms(given, CONFIG, ["rifle"])
+
+
+def test_inputs_tell_what_changed(tmp_path):
+    (tmp_path / "base").mkdir()
+    base, path = tmp_path / "base/base.yml", tmp_path / "config.yml"
+    base.write_text("TrainDataset: !COCODataSet {dataset_dir: %s, anno_path: a.json}" % tmp_path)
+    path.write_text("_BASE_: [base/base.yml]\nTrainDataset: {image_dir: x}\nweights: w.pdparams")
+    (tmp_path / "a.json").write_text("{}")
+    before = inputs.inputs(path, ["a=1"])
+    assert set(before["config files"]) == {str(path), str(base)}
+    assert set(before["files named in the config"]) == {str(tmp_path / "a.json")}
+    assert before["versions"]["numpy"] == np.__version__
+    assert inputs.difference(before, inputs.inputs(path, ["a=1"])) == []
+    assert inputs.difference(before, inputs.inputs(path, ["a=2"])) == ["options: all arms"]
+    (tmp_path / "a.json").write_text("{ }")
+    base.write_text(base.read_text() + "\n")
+    assert inputs.difference(before, inputs.inputs(path, ["a=1"])) == [
+        f"config files: {base}",
+        f"files named in the config: {tmp_path / 'a.json'}",
+    ]
+
+
+def test_what_a_trial_takes():
+    assert Measured(start=10.0, step=0.5, memory=0).seconds(100) == 60.0
+    gib = 2**30
+    assert jobs_that_fit(4, 2 * gib, 7 * gib) == 3
+    assert jobs_that_fit(4, 9 * gib, 7 * gib) == 1
+    assert jobs_that_fit(2, 2 * gib, 7 * gib) == 2
+    assert jobs_that_fit(4, 0, 7 * gib) == jobs_that_fit(4, gib, None) == 4
+    # a value and two moments of 4 bytes, in three checkpoints
+    assert disk_space(1000, jobs=2, runs=6, keep=False) == 72_000
+    assert disk_space(1000, jobs=2, runs=6, keep=True) == 216_000
