@@ -12,7 +12,7 @@ from rifle_ext.redraw import fresh
 from rifle_ext.runtime.isolation import beside_training, draw_seed
 from seg_hooks.rebuild import rebuild
 
-DRAWS = 20
+DRAWS = 8
 
 
 def config_of(family):
