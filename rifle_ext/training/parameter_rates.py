@@ -1,12 +1,15 @@
 """Learning rates of their own for some parameters.
 
 Paddle multiplies the optimizer's learning rate by `param.optimize_attr["learning_rate"]` at each
-step; that factor is set here. A factor that the model gave a parameter still applies.
+step; that factor is set here. A factor that the model gave a parameter still applies, and so do
+those of several methods that set the rate of one parameter: they are multiplied.
 """
 
 from __future__ import annotations
 
-from typing import Iterable
+import math
+import weakref
+from typing import Dict, Iterable
 
 from paddle import Tensor
 from paddle.optimizer import Optimizer
@@ -14,8 +17,32 @@ from paddle.optimizer import Optimizer
 _FACTOR = "learning_rate"
 
 
+class _Factors:
+    """What multiplies the rate of one parameter: its own factor, and one of each who sets it."""
+
+    def __init__(self, parameter: Tensor) -> None:
+        self._parameter = parameter  # kept alive: it is known by its id
+        self._own = parameter.optimize_attr[_FACTOR]
+        self._set: Dict[object, float] = {}
+
+    def multiply(self, by: object, factor: float) -> None:
+        """Set the factor of one of those who set it; 1 is as if it had set none."""
+        if not self._set:
+            self._own = self._parameter.optimize_attr[_FACTOR]
+        self._set[by] = factor
+        if factor == 1.0:
+            del self._set[by]
+        self._parameter.optimize_attr[_FACTOR] = self._own * math.prod(self._set.values())
+
+
+_FACTORS: "weakref.WeakValueDictionary[int, _Factors]" = weakref.WeakValueDictionary()
+"""Of all parameters whose rate anyone sets, by the parameter's id."""
+
+
 class ParameterRates:
     """Sets the learning rate of some parameters while the others keep the optimizer's.
+
+    Several may set those of the same parameters, in any order.
 
     Parameters
     ----------
@@ -24,16 +51,16 @@ class ParameterRates:
     """
 
     def __init__(self, parameters: Iterable[Tensor]) -> None:
-        self._own = [(p.optimize_attr, p.optimize_attr[_FACTOR]) for p in parameters]
-        self._now = 1.0
+        self._factors = [_FACTORS.setdefault(id(p), _Factors(p)) for p in parameters]
+        self._now, self._key = 1.0, object()
 
     def multiply(self, factor: float) -> None:
         """Make the rate `factor` times what it would be."""
         if factor == self._now:
             return
         self._now = factor
-        for attributes, own in self._own:
-            attributes[_FACTOR] = own * factor
+        for factors in self._factors:
+            factors.multiply(self._key, factor)
 
     def restore(self) -> None:
         """Give the parameters their own rates back."""
