@@ -55,13 +55,16 @@ class Timetable:
     times: Tuple[float, ...]
     scale_lr: bool
 
+    def _learning(self, index: int) -> float:
+        """For how many steps of the clock a layer learns: the paper's t_i * J."""
+        return self.times[index] * max(0, self.total_steps - self.start)
+
     def freezes_at(self, index: int) -> int:
         """Optimizer steps done when a layer freezes: those at which its rate would not be above 0.
 
         `total_steps` or more if it never does.
         """
-        learning = self.times[index] * (self.total_steps - self.start)
-        return self.start + math.ceil(learning - 1e-9)  # 0.1 * 30 is more than 3
+        return self.start + math.ceil(self._learning(index) - 1e-9)  # 0.1 * 30 is more than 3
 
     def frozen_by(self, step: int) -> List[int]:
         """The layers that are frozen in the step that follows `step` done ones."""
@@ -84,5 +87,5 @@ class Timetable:
             return 1.0
         if self.freezes_at(index) <= step:
             return 0.0
-        done = (step - self.start) / (self.times[index] * (self.total_steps - self.start))
+        done = (step - self.start) / self._learning(index)
         return 0.5 * self.scale(index) * (1.0 + math.cos(math.pi * done))
