@@ -5,28 +5,18 @@ import json
 import numpy as np
 import paddle
 import pytest
-from seg_runs import same
+from seg_runs import REPEATABLE, InOrder, same
 
 from rifle_ext.runtime.patching import replaced
 
 pytestmark = pytest.mark.timeout(180)
 
 BLOCK = {"t_0": 0.25, "how_scale": "squared", "lr": "own"}  # of 12 steps: freezes after 1, 3, 7
-STEPS = range(1, 12)
-
-
-class InOrder(paddle.io.DistributedBatchSampler):
-    """Does not shuffle: the toolkit's order after a resume is another than without."""
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **{**kwargs, "shuffle": False})
 
 
 def train(seg, out, optimizer=None, **arguments):
-    """All eight images in each batch, and nothing drawn: each step of a training is the same."""
-    described = {"type": "TinySeg", "num_classes": 6, "dropout": 0.0}
     more = {} if optimizer is None else {"optimizer": optimizer}
-    path = seg.config(freeze_out=BLOCK, model=described, batch_size=8, **more)
+    path = seg.config(freeze_out=BLOCK, **REPEATABLE, **more)
     with replaced(paddle.io, DistributedBatchSampler=InOrder):
         seg.train(path, out=out, save_interval=1, keep_checkpoint_max=99, **arguments)
 

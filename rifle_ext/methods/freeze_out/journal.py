@@ -66,8 +66,8 @@ class FreezeJournal:
         epoch = max(0, step - 1) // self._run.steps_per_epoch + 1
         self._journal.event("freeze", step=step, epoch=epoch, layers=names, part=round(part, 6))
         self._journal.log(
-            f"after iteration {step} (epoch {epoch}): {some(names)} frozen; {part:.1%} of all values "
-            "are still"
+            f"after iteration {step} (epoch {epoch}): {some(names)} frozen; {part:.1%} of all "
+            "values are still"
         )
 
     def tell_part(self, step: int) -> float:
