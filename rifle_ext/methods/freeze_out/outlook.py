@@ -54,7 +54,7 @@ def _moments(plan: Plan) -> List[Moment]:
         if step < table.total_steps:
             part = plan.frozen_values(step) / plan.values
             text = f"{mark} after iteration {step}: {stage} is frozen"
-            found.append(Moment(step, mark, f"{text}; {part:.0%} of all values are"))
+            found.append(Moment(step, mark, f"{text}; {part:.1%} of all values are"))
     return sorted(found, key=lambda moment: moment.step)
 
 

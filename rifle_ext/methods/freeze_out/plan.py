@@ -17,7 +17,9 @@ from rifle_ext.methods.freeze_out.schedule import Timetable, fractions
 from rifle_ext.redraw.fresh import SecondModel
 from rifle_ext.training.hooks import TrainingRun
 from rifle_ext.training.stillness import has_running_statistics
-from rifle_ext.training.weight_change import stages
+
+DEPTH = 3
+"""How many levels of modules tell the stages of a plan apart, as in ``backbone.stages.0``."""
 
 STEEP = 4.0
 """From how many times the training's own rate on a first rate is warned of."""
@@ -143,12 +145,10 @@ class Plan:
         return {"paper": round(saving(part, 1), 4), "backward_twice": round(saving(part), 4)}
 
     def stages(self) -> Dict[str, List[int]]:
-        """The layers by the stage of the model that they are in, in the order they freeze."""
-        sizes = {n: int(p.size) for layer in self.layers for n, p in layer.parameters.items()}
-        stage_of = {name: stage for stage, names in stages(sizes).items() for name in names}
+        """The layers by the module they are in, `DEPTH` levels deep, in the order they freeze."""
         found: Dict[str, List[int]] = {}
         for index, layer in enumerate(self.layers):
-            found.setdefault(stage_of[next(iter(layer.parameters))], []).append(index)
+            found.setdefault(".".join(layer.name.split(".")[:DEPTH]), []).append(index)
         return found
 
     def warnings(self) -> List[str]:
