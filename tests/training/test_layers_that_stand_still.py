@@ -8,7 +8,7 @@ from paddle import nn
 from paddle.distributed.fleet.utils import recompute
 
 from rifle_ext.training.freezing import take_up_loaded_state
-from rifle_ext.training.parameter_rates import ParameterRates
+from rifle_ext.training.parameter_rates import ParameterRates, SharedRates
 from rifle_ext.training.recomputation import learning_without_operands
 from rifle_ext.training.stillness import RunningStatistics
 
@@ -129,6 +129,34 @@ def test_state_that_was_loaded_is_taken_up_for_what_will_not_be_trained():
     for key in ours:
         assert np.array_equal(found[key].numpy(), state[key])
     take_up_loaded_state(paddle.optimizer.SGD(0.1, parameters=model.parameters()), named)
+
+
+def test_rates_are_computed_once_for_all_that_have_the_same():
+    def trained(shared):
+        paddle.seed(3)
+        with paddle.utils.unique_name.guard():
+            model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2), nn.Linear(2, 2))
+        scheduler = paddle.optimizer.lr.PolynomialDecay(0.1, 5, 0.01)
+        optimizer = paddle.optimizer.AdamW(scheduler, parameters=model.parameters())
+        rates = SharedRates(optimizer) if shared else None
+        for step in range(4):
+            for layer, factor in zip(model, (1.0, 0.5 * step, 0.5 * step)):
+                for parameter in layer.parameters():
+                    parameter.optimize_attr["learning_rate"] = factor
+            if rates is not None:
+                rates.next_step()
+            model(paddle.ones([1, 2])).sum().backward()
+            optimizer.step()
+            optimizer.clear_grad()
+            scheduler.step()
+        if rates is not None:
+            assert len(rates._known) == 2  # two rates for six parameters
+            rates.restore()
+            rates.restore()
+        assert "_create_param_lr" not in vars(optimizer)
+        return [parameter.numpy() for parameter in model.parameters()]
+
+    assert all(np.array_equal(a, b) for a, b in zip(trained(True), trained(False)))
 
 
 def test_rates_that_several_set_are_multiplied():

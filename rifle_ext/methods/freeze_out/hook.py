@@ -16,7 +16,7 @@ from rifle_ext.methods.freeze_out.plan import Plan
 from rifle_ext.training.freezing import Frozen, check_optimizer
 from rifle_ext.training.hooks import Hook, TrainingRun
 from rifle_ext.training.learning_rates import peak
-from rifle_ext.training.parameter_rates import CyclicRate, ParameterRates
+from rifle_ext.training.parameter_rates import CyclicRate, ParameterRates, SharedRates
 from rifle_ext.training.plans import MethodPlan
 from rifle_ext.training.ranks import refuse_parts
 from rifle_ext.training.stillness import static_layers
@@ -66,6 +66,7 @@ class FreezeOutHook(Hook):
             self._own = self._own_rate(run)
         except RifleError as error:
             raise RifleError(f"{self.source}: {error}") from error
+        self._shared: Optional[SharedRates] = None
         self._rates = [ParameterRates(layer.parameters.values()) for layer in self._plan.layers]
         self._frozen: Optional[Frozen] = None
         self._still: List[int] = []
@@ -89,6 +90,8 @@ class FreezeOutHook(Hook):
         if self._frozen is None:
             self._start(run)
         self._step = step
+        if self._shared is not None:
+            self._shared.next_step()
         due = [index for index in table.frozen_by(step) if index not in self._still]
         if due:
             self._freeze(run, due, step)
@@ -104,6 +107,8 @@ class FreezeOutHook(Hook):
             rates.restore()
         if self._frozen is not None:
             self._frozen.restore()
+        if self._shared is not None:
+            self._shared.restore()
         self._journal.end(self._step)
 
     def _start(self, run: TrainingRun) -> None:
@@ -116,7 +121,7 @@ class FreezeOutHook(Hook):
                 f"{self.source}: {BLOCK_KEY}: {name} is trained as a static graph, which goes on "
                 "computing all gradients; train without to_static"
             )
-        self._frozen = Frozen(run)
+        self._frozen, self._shared = Frozen(run), SharedRates(run.optimizer)
         self._journal.begin()
 
     def _freeze(self, run: TrainingRun, due: List[int], step: int) -> None:

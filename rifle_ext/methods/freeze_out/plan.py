@@ -87,7 +87,7 @@ class Plan:
         ran = _execution(run, second)
         trainable = trainable_parameters(run.model)
         chosen = self._chosen(trainable, second)
-        self.layers = _freezing_layers(run.model, ran, chosen)
+        self.layers = freezing_layers(run.model, ran, chosen)
         self.unreached = [name for name in chosen if name not in ran.order]
         self._check(trainable, ran)
         self.values = sum(int(parameter.size) for parameter in trainable.values())
@@ -100,7 +100,7 @@ class Plan:
         self.waits_for = [key for key, step in busy.items() if step == start > 0]
         times = fractions(len(self.layers), block.t_0, block.how_scale)
         self.timetable = Timetable(start, run.total_steps, tuple(times), block.scale_lr)
-        self._rest = sum(ran.work.values()) - sum(layer.work for layer in self.layers)
+        self.rest = sum(ran.work.values()) - sum(layer.work for layer in self.layers)
 
     def _chosen(
         self, trainable: Dict[str, Tensor], second: Optional[nn.Layer]
@@ -140,7 +140,7 @@ class Plan:
         part = left_out(
             [layer.work for layer in self.layers],
             [step / table.total_steps for step in steps],
-            self._rest,
+            self.rest,
         )
         return {"paper": round(saving(part, 1), 4), "backward_twice": round(saving(part), 4)}
 
@@ -213,9 +213,10 @@ def _execution(run: TrainingRun, second: Optional[nn.Layer]) -> Execution:
         ) from error.__cause__
 
 
-def _freezing_layers(
+def freezing_layers(
     model: nn.Layer, ran: Execution, chosen: Dict[str, Tensor]
 ) -> List[FreezingLayer]:
+    """Some parameters, by structured name, as layers in the order of execution."""
     named, owners = dict(model.named_parameters()), dict(model.named_sublayers(include_self=True))
     found = []
     for names in layers_in_order(ran.order, {name: p.shape for name, p in named.items()}):
