@@ -7,11 +7,13 @@ from det_runs import OUTPUTS as DET_OUTPUTS
 from seg_runs import OUTPUTS, same
 
 from rifle_ext.errors import RifleError
+from rifle_ext.methods.freeze_out.hook import FreezeOutHook
 from rifle_ext.methods.freeze_out.schedule import Timetable, fractions
 
 pytestmark = pytest.mark.timeout(120)
 
 STEPS = 12
+READS = ("numpy", "item", "tolist", "__float__", "__int__", "__bool__", "__array__", "__index__")
 LAYERS = [
     ["backbone.0.weight", "backbone.0.bias", "backbone.1.weight", "backbone.1.bias"],
     ["neck.weight", "neck.bias"],
@@ -141,6 +143,38 @@ def test_normalizations_of_layers_that_go_on_go_on(seg):
     assert not moved(after.others, 5, "backbone.0.weight")
     for name in ("backbone.1.weight", *STATISTICS[0]):
         assert all(moved(after.others, step, name) for step in range(11))
+
+
+def test_a_frozen_layer_behind_one_that_learns_passes_gradients_on(seg):
+    _, _, after = seg.train(seg.config(freeze_out={"layers": ["neck", "head.1"], "t_0": 0}))
+    frozen = {e["layers"][0]: e["step"] for e in seg.events("freeze")}
+    assert frozen == {"neck": 0, "head.1": 6}
+    for step in range(11):
+        assert not moved(after.others, step, "neck.weight")
+        assert moved(after.others, step, "head.1.weight") == (step < 6)
+        assert moved(after.others, step, "head.1._mean") == (step < 6)
+        assert moved(after.others, step, "backbone.0.weight")
+        assert moved(after.others, step, "head.0.weight")
+
+
+@pytest.mark.parametrize("lr", ["own", "follow"])
+def test_nothing_is_read_from_the_device(seg, monkeypatch, lr):
+    """That would wait for it. The record of the frozen part is made of sizes."""
+    on_step_begin, steps = FreezeOutHook.on_step_begin, []
+
+    def refuse(tensor, *args, **kwargs):
+        raise AssertionError("a value was read")
+
+    def refusing(self, run, step):
+        steps.append(step)
+        with monkeypatch.context() as patched:
+            for name in READS:
+                patched.setattr(paddle.Tensor, name, refuse, raising=False)
+            return on_step_begin(self, run, step)
+
+    monkeypatch.setattr(FreezeOutHook, "on_step_begin", refusing)
+    seg.train(seg.config(freeze_out={"t_0": 0.5, "lr": lr}))
+    assert steps == list(range(12)) and len(seg.events("freeze")) == 3
 
 
 def test_what_the_user_froze_stays_so_and_has_no_turn(seg):
