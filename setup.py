@@ -101,8 +101,14 @@ setup(
             "ppdet.engine = det_hooks:attach",
         ],
         "rifle_ext.logs": ["seg = seg_hooks.logs", "det = det_hooks.logs"],
-        "rifle_ext.methods": ["rifle = rifle_ext.methods.rifle:hooks"],
-        "rifle_ext.blocks": ["rifle = rifle_ext.methods.rifle.block:RifleConfig"],
+        "rifle_ext.methods": [
+            "freeze_out = rifle_ext.methods.freeze_out:hooks",
+            "rifle = rifle_ext.methods.rifle:hooks",
+        ],
+        "rifle_ext.blocks": [
+            "freeze_out = rifle_ext.methods.freeze_out.block:FreezeOutConfig",
+            "rifle = rifle_ext.methods.rifle.block:RifleConfig",
+        ],
         "rifle_ext.tools": ["seg = seg_hooks.tool", "det = det_hooks.tool"],
         "rifle_ext.toolkits": ["seg = seg_hooks.plan:set_up", "det = det_hooks.plan:set_up"],
     },

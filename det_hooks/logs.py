@@ -11,6 +11,7 @@ from rifle_ext.training.curves import NUMBER, Curves, Scalars
 
 # ppdet/engine/callbacks.py, pycocotools and ppdet/metrics/metrics.py
 TRAIN = re.compile(rf"Epoch: \[(\d+)\] \[\s*(\d+)/(\d+)\].*?\bloss: {NUMBER}", re.IGNORECASE)
+SECONDS = re.compile(r"\bbatch_cost: ([\d.]+)")
 COCO = re.compile(
     r"Average Precision +\(AP\) @\[ IoU=0\.50:0\.95 \| area= +all \| maxDets= *\d+ +\] = "
     rf"{NUMBER}"
@@ -40,6 +41,9 @@ def from_text(lines: Iterable[str]) -> Optional[Curves]:
             step, epoch, ends, measured = at, now, (now + 1) * length, None
             curves.steps_per_epoch = length
             curves.losses[step] = float(trained[4])
+            took = SECONDS.search(line)
+            if took:
+                curves.seconds[step] = float(took[1])
         elif coco and curves.losses and measured is None:
             measured = max(0.0, float(coco[1]))  # -1: no object at all
         elif EMPTY in line and curves.losses and measured is None:

@@ -19,7 +19,7 @@ from ppdet.data.source.dataset import DetDataset
 
 from det_hooks import samples
 from det_hooks.trainers import trained_model
-from rifle_ext.errors import RifleError
+from rifle_ext.errors import CannotRun
 
 
 def forward(trainer: Any, model: Optional[nn.Layer] = None) -> Any:
@@ -34,7 +34,7 @@ def forward(trainer: Any, model: Optional[nn.Layer] = None) -> Any:
 
     Raises
     ------
-    RifleError
+    CannotRun
         If the model cannot be run on any of them.
     """
     first = None
@@ -46,10 +46,9 @@ def forward(trainer: Any, model: Optional[nn.Layer] = None) -> Any:
             first = first or error
     assert first is not None
     said = (str(first).strip().splitlines() or [""])[-1].strip()
-    raise RifleError(
-        "the output layers could not be found: "
+    raise CannotRun(
         f"{type(model or trained_model(trainer)).__name__} cannot be run on made-up samples "
-        f"({type(first).__name__}: {said}); name the layers to reset in `layers`"
+        f"({type(first).__name__}: {said})"
     ) from first
 
 

@@ -16,6 +16,7 @@ from rifle_ext.errors import RifleError
 from rifle_ext.runtime.keeping import kept_beside
 from rifle_ext.training.hooks import Hook, Hooks, TrainingRun
 from rifle_ext.training.loading import loading_not_noted
+from rifle_ext.training.ranks import noting_wrappers
 from rifle_ext.training.unheeded import forget_block, note_heeded
 
 
@@ -51,6 +52,7 @@ def run_with_hooks(trainer: Any, train: Callable[[], Any], source: str) -> Any:
         stack.callback(hooks.on_train_end, run)
         trainer.register_callbacks([callback])
         stack.callback(_unregister, trainer, callback)
+        stack.enter_context(noting_wrappers(run.wrappers))
         stack.enter_context(loading_not_noted())  # averages, evaluated or saved
         return train()
 

@@ -16,6 +16,10 @@ class RifleError(ValueError):
     """
 
 
+class CannotRun(RifleError):
+    """A model cannot be run on made-up samples; whoever asked for it adds what was wanted."""
+
+
 def nearest(name: str, choices: Iterable[str]) -> Optional[str]:
     """The choice spelled most like `name`, or None if nothing is close."""
     by_lower = {choice.lower(): choice for choice in choices}

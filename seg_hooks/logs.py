@@ -10,6 +10,7 @@ from rifle_ext.training.curves import NUMBER, Curves, Scalars
 
 # paddleseg/core/train.py and paddleseg/core/val.py
 TRAIN = re.compile(rf"\[TRAIN\] epoch: \d+, iter: (\d+)/\d+, loss: {NUMBER}", re.IGNORECASE)
+SECONDS = re.compile(r"\bbatch_cost: ([\d.]+)")
 EVALUATION = re.compile(rf"\[EVAL\] #Images: \d+ mIoU: {NUMBER}", re.IGNORECASE)
 
 BEST = re.compile(r"\[EVAL\] The (EMA )?model with the best validation mIoU .*at iter (\d+)")
@@ -29,6 +30,9 @@ def from_text(lines: Iterable[str]) -> Optional[Curves]:
                 curves.forget_from(int(trained[1]))
             step, measured = int(trained[1]), None
             curves.losses[step] = float(trained[2])
+            took = SECONDS.search(line)
+            if took:
+                curves.seconds[step] = float(took[1])
         elif evaluated and curves.losses:
             measured = float(evaluated[1])
         elif saved and measured is not None:
@@ -48,7 +52,8 @@ def from_scalars(scalars: Scalars, start: int) -> Optional[Curves]:
         return None
     losses = {step: value for step, _, value in scalars["Train/loss"]}
     metrics = {step: value for step, _, value in scalars.get("Evaluate/mIoU", ())}
-    return Curves("seg", "mIoU", losses, metrics)
+    seconds = {step: value for step, _, value in scalars.get("Train/batch_cost", ())}
+    return Curves("seg", "mIoU", losses, metrics, seconds=seconds)
 
 
 def checkpoints(folder: Path, steps_per_epoch: Optional[int], total_steps: int) -> Dict[int, Path]:

@@ -13,7 +13,7 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from rifle_ext.errors import RifleError
+from rifle_ext.errors import CannotRun
 
 SMALL = (128, 128)
 """Height and width that will do, in pixels, for all models but those that take one size only."""
@@ -40,7 +40,7 @@ def forward(model: nn.Layer, config: Mapping[str, Any]) -> Any:
 
     Raises
     ------
-    RifleError
+    CannotRun
         If the model can be run on none of them.
     """
     first: Optional[Tuple[List[int], Exception]] = None
@@ -55,10 +55,9 @@ def forward(model: nn.Layer, config: Mapping[str, Any]) -> Any:
             first = first or (shape, failed)
     assert first is not None
     shape, error = first
-    raise RifleError(
-        "the output layers could not be found: "
+    raise CannotRun(
         f"{type(model).__name__} cannot be run on made-up images of shape {shape} "
-        f"({type(error).__name__}: {_last_line(error)}); name the layers to reset in `layers`"
+        f"({type(error).__name__}: {_last_line(error)})"
     ) from error
 
 

@@ -18,6 +18,7 @@ from rifle_ext.runtime.keeping import kept_beside
 from rifle_ext.runtime.patching import replaced
 from rifle_ext.training.hooks import Hook, Hooks, TrainingRun
 from rifle_ext.training.loading import loaded_into, loading_not_noted
+from rifle_ext.training.ranks import noting_wrappers
 from rifle_ext.training.unheeded import note_heeded
 from seg_hooks.probe import forward
 from seg_hooks.rebuild import rebuild
@@ -67,6 +68,7 @@ def run_with_hooks(
 
             writer = _noting_writer(visualdl.LogWriter, run)
             stack.enter_context(replaced(visualdl, LogWriter=writer))
+        stack.enter_context(noting_wrappers(run.wrappers))
         stack.enter_context(loading_not_noted())  # a resumed checkpoint, averages
         return train(*arguments.args, **arguments.kwargs)
 

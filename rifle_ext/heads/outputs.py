@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Se
 import paddle
 from paddle import Tensor, nn
 
-from rifle_ext.errors import RifleError
+from rifle_ext.errors import CannotRun, RifleError
 from rifle_ext.heads.graph import Graph
 from rifle_ext.heads.modules import head_of
 from rifle_ext.heads.probing import nothing_saved, probing
@@ -56,7 +56,11 @@ def output_parameters(
 
 
 def find_outputs(
-    model: nn.Layer, forward: Forward, losses: bool = False, second: Optional[nn.Layer] = None
+    model: nn.Layer,
+    forward: Forward,
+    losses: bool = False,
+    second: Optional[nn.Layer] = None,
+    method: str = "rifle",
 ) -> Outputs:
     """The output layers of a model.
 
@@ -77,11 +81,14 @@ def find_outputs(
         The model as its constructor makes it, on the CPU. It is run in the model's place, if it has
         the same parameters and can be: then nothing of the model is touched. And it tells constants
         from layers that were frozen later.
+    method
+        Key of the block whose `layers` asks for them, for messages.
 
     Raises
     ------
     RifleError
-        If no trainable parameter reaches an output, as in a model that ends in a fixed function.
+        If no trainable parameter reaches an output, as in a model that ends in a fixed function, or
+        the model cannot be run.
     """
     trainable = trainable_parameters(model)
     alike = second is not None and same_parameters(model, second)
@@ -90,26 +97,32 @@ def find_outputs(
     if second is not None and alike and same_forwards(model, second):
         found = _found_in_second(model, second, forward, losses, {*trainable, *frozen})
     if not found:
-        found = _found(model, [], forward, losses, {*trainable, *frozen})
+        try:
+            found = _found(model, [], forward, losses, {*trainable, *frozen})
+        except CannotRun as error:
+            raise RifleError(
+                f"the output layers could not be found: {error}; name the layers to reset in "
+                "`layers`"
+            ) from error.__cause__
     if not alike and found and not found & trainable.keys():
         found = _found(model, [], forward, losses, set(trainable))
     chosen = {name: parameter for name, parameter in trainable.items() if name in found}
     if not chosen:
-        raise RifleError(_no_outputs(model, sorted(found)))
+        raise RifleError(f"{method}.layers: {_no_outputs(model, sorted(found))}")
     return Outputs(chosen, tuple(name for name in frozen if name in found))
 
 
 def _no_outputs(model: nn.Layer, frozen: List[str]) -> str:
-    said = f"rifle.layers: the outputs of {type(model).__name__} come from "
+    said = f"the outputs of {type(model).__name__} come from "
     if frozen:
         return (
             f"{said}frozen layers alone ({', '.join(frozen[:8])}), which never change, so there is "
-            "no output layer to reset; train them (stop_gradient = False), or name the layers to "
-            "reset in `layers`"
+            "no output layer to be found; train them (stop_gradient = False), or name layers in "
+            "`layers`"
         )
     return (
-        f"{said}no trainable parameter, so there is no output layer to reset; name the layers to "
-        "reset in `layers`"
+        f"{said}no trainable parameter, so there is no output layer to be found; name layers in "
+        "`layers`"
     )
 
 

@@ -36,7 +36,7 @@ def probing(model: nn.Layer, beside: Iterable[Any] = ()) -> Iterator[None]:
         with contextlib.ExitStack() as stack:
             stack.enter_context(own_random_streams())
             stack.enter_context(_local_batch_norm())
-            stack.enter_context(rebound({recompute: _called_plainly}))
+            stack.enter_context(rebound({recompute: called_plainly}))
             stack.enter_context(_without_to_static())
             stack.enter_context(paddle.enable_grad())
             model.train()
@@ -55,7 +55,7 @@ def nothing_saved() -> ContextManager[None]:
     return paddle.autograd.saved_tensors_hooks(lambda tensor: None, lambda nothing: nothing)
 
 
-def _called_plainly(function: Callable, *args: Any, **kwargs: Any) -> Any:
+def called_plainly(function: Callable, *args: Any, **kwargs: Any) -> Any:
     """Stands in for `recompute`, whose operations the graph does not show."""
     own = ("preserve_rng_state", "use_reentrant")
     return function(*args, **{key: value for key, value in kwargs.items() if key not in own})

@@ -1,4 +1,4 @@
-"""What of a model a `rifle:` block's `layers` stands for."""
+"""What of a model the `layers` of a method's block stand for."""
 
 from __future__ import annotations
 
@@ -65,6 +65,7 @@ def select(
     forward: Forward,
     losses: bool = False,
     second: Optional[nn.Layer] = None,
+    method: str = "rifle",
 ) -> Selection:
     """What `layers` of a block stands for in this model.
 
@@ -76,6 +77,8 @@ def select(
         'auto', 'head', or names or globs over structured names of parameters and sublayers.
     forward, losses, second
         As for `find_outputs`; used for 'auto' and 'head' only.
+    method
+        Key of the block, for messages.
 
     Raises
     ------
@@ -83,10 +86,10 @@ def select(
         If nothing trainable is found, or a name matches nothing.
     """
     if isinstance(layers, str):
-        outputs, frozen = find_outputs(model, forward, losses, second)
+        outputs, frozen = find_outputs(model, forward, losses, second, method)
         select_from = _head_modules if layers == "head" else _with_statistics
         return replace(select_from(model, outputs), frozen=frozen)
-    return _with_statistics(model, _matching(model, layers))
+    return _with_statistics(model, _matching(model, layers, method))
 
 
 def _with_statistics(model: nn.Layer, parameters: Dict[str, Tensor]) -> Selection:
@@ -120,7 +123,7 @@ def _batch_norm_statistics(model: nn.Layer) -> Iterator[Tuple[str, Tensor]]:
             yield f"{name}._variance", layer._variance
 
 
-def _matching(model: nn.Layer, patterns: Sequence[str]) -> Dict[str, Tensor]:
+def _matching(model: nn.Layer, patterns: Sequence[str], method: str) -> Dict[str, Tensor]:
     """Trainable parameters that a pattern names, or that lie in a sublayer it names."""
     parameters, changing = dict(model.named_parameters()), trainable_parameters(model)
     sublayers = [name for name, _ in model.named_sublayers()]
@@ -130,7 +133,8 @@ def _matching(model: nn.Layer, patterns: Sequence[str]) -> Dict[str, Tensor]:
         prefixes = tuple(f"{name}." for name in fnmatch.filter(sublayers, pattern))
         named |= {name for name in parameters if prefixes and name.startswith(prefixes)}
         if not named & set(changing):
-            raise RifleError(_nothing_matches(pattern, named, parameters, sublayers))
+            said = _nothing_matches(pattern, named, parameters, sublayers)
+            raise RifleError(f"{method}.layers: {said}")
         wanted |= named
     return {name: parameter for name, parameter in changing.items() if name in wanted}
 
@@ -138,7 +142,7 @@ def _matching(model: nn.Layer, patterns: Sequence[str]) -> Dict[str, Tensor]:
 def _nothing_matches(
     pattern: str, frozen: set, parameters: Dict[str, Tensor], sublayers: List[str]
 ) -> str:
-    said = f'rifle.layers: "{pattern}" matches '
+    said = f'"{pattern}" matches '
     if frozen:
         return f"{said}only frozen parameters ({', '.join(sorted(frozen)[:5])}), which never change"
     owners = _last_owners(parameters)

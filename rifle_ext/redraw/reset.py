@@ -68,18 +68,34 @@ def check_optimizer(optimizer: Optional[Optimizer]) -> None:
             f"{wrapped and ', as is ' + wrapped}; RIFLE has to restart the state that an optimizer "
             "keeps for the output layers, so train with, or give it, one of paddle.optimizer"
         )
+    why = alien(optimizer)
+    if why:
+        raise RifleError(
+            f"the optimizer {why}, so that of the output layers cannot restart; train with one "
+            "of paddle.optimizer (LBFGS apart), without sharding, and give it as it was before it "
+            "was wrapped"
+        )
+
+
+def alien(optimizer: Any) -> str:
+    """What keeps an optimizer from being one that sees to each parameter by itself, in words.
+
+    Empty if nothing does.
+    """
+    kind, wrapped = type(optimizer), _wrapped(optimizer)
+    if not isinstance(optimizer, Optimizer):
+        return f"is a {kind.__name__}, which is no paddle.optimizer.Optimizer"
     theirs = next(base for base in kind.__mro__ if base.__module__.startswith("paddle."))
     apart = theirs.__module__.startswith(("paddle.distributed", "paddle.incubate"))
     own = _defined_below(kind, Optimizer) if theirs is Optimizer else set()
     own_steps = "step" in own and "_create_accumulators" not in own
     if apart or theirs is paddle.optimizer.LBFGS or own_steps or wrapped:
-        raise RifleError(
-            f"the optimizer is a {kind.__name__}: it wraps another optimizer"
+        return (
+            f"is a {kind.__name__}: it wraps another optimizer"
             f"{wrapped and ' (' + wrapped + ')'}, holds a part of its state, or has one state for "
-            "all parameters together, so that of the output layers cannot restart; train with one "
-            "of paddle.optimizer (LBFGS apart), without sharding, and give it as it was before it "
-            "was wrapped"
+            "all parameters together"
         )
+    return ""
 
 
 def _wrapped(optimizer: Any) -> str:
@@ -138,7 +154,7 @@ def forget(optimizer: Optimizer, parameters: Mapping[str, Tensor]) -> None:
         If the optimizer keeps something for them of which a fresh one has none.
     """
     state, waiting = optimizer._accumulators, optimizer._accumulators_holder
-    blank = _fresh_state(optimizer, parameters)
+    blank = fresh_state(optimizer, parameters)
     masters = getattr(optimizer, "_master_weights", {})
     keys = {getattr(masters.get(p.name), "name", p.name) for p in parameters.values()}
     for kind, by_parameter in state.items():
@@ -157,7 +173,7 @@ def forget(optimizer: Optimizer, parameters: Mapping[str, Tensor]) -> None:
                 waiting[fresh.name] = fresh
 
 
-def _fresh_state(
+def fresh_state(
     optimizer: Optimizer, parameters: Mapping[str, Tensor]
 ) -> Dict[str, Dict[str, Tensor]]:
     """The accumulators a new optimizer of this kind makes, as {kind: {parameter name: tensor}}."""

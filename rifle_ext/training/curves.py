@@ -41,6 +41,9 @@ class Curves:
         The metric of each evaluation, a fraction.
     steps_per_epoch
         If the log says it.
+    seconds
+        How long an iteration took, reading of data included, as the toolkit logs it: the mean over
+        the iterations since the last one. Empty if it is not logged.
     """
 
     toolkit: str
@@ -48,15 +51,18 @@ class Curves:
     losses: Dict[int, float] = field(default_factory=dict)
     metrics: Dict[int, float] = field(default_factory=dict)
     steps_per_epoch: Optional[int] = None
+    seconds: Dict[int, float] = field(default_factory=dict)
 
     def forget_from(self, step: int) -> None:
         """Drop what is known of an iteration and all after it: it is being trained again."""
         self.losses = {at: loss for at, loss in self.losses.items() if at < step}
         self.metrics = {at: metric for at, metric in self.metrics.items() if at < step}
+        self.seconds = {at: time for at, time in self.seconds.items() if at < step}
 
     def extend(self, later: Curves) -> None:
         """Add what a later part of the training has, from where it begins."""
         self.forget_from(min(later.losses))
         self.losses.update(later.losses)
         self.metrics.update(later.metrics)
+        self.seconds.update(later.seconds)
         self.steps_per_epoch = later.steps_per_epoch or self.steps_per_epoch

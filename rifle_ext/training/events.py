@@ -4,6 +4,8 @@ One JSON object a line. `event` says what kind it is; every method writes those 
 README beside its code lists them. Common to all are
 
 - `plan`: what the method will do and when, with its `block`, written when training starts;
+- `freeze`: from optimizer step `step` on `layers` are trained no more, nor is the `part` of all
+  values that is frozen by then; which method it was stands under `method`;
 - `resume`: training goes on after `step` optimizer steps;
 - `end`: the process has left the training loop.
 """

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, List, Mapping, Optional
 
-from paddle import nn
+from paddle import DataParallel, nn
 from paddle.optimizer import Optimizer
 
 from rifle_ext.heads.outputs import Forward
@@ -69,6 +69,9 @@ class TrainingRun:
     methods
         All hooks of this training by the key of their method's block, in the order in which they
         are called: what a method needs to know of the others.
+    wrappers
+        What gathers the gradients of several processes (`paddle.DataParallel`). Known from the
+        first step on.
     first_rate
         A copy of the optimizer's learning rate from before a checkpoint was loaded into it, where a
         trainer does that before training begins; a scheduler of the user's own may count its steps.
@@ -92,6 +95,7 @@ class TrainingRun:
     shadows: List[Shadow] = field(default_factory=list)
     stops_early: Optional[str] = None
     methods: Active = field(default_factory=dict)
+    wrappers: List[DataParallel] = field(default_factory=list)
     first_rate: Optional[Rate] = None
 
     @property
@@ -124,6 +128,14 @@ class Hook:
 
         None if it has nothing to say.
         """
+
+    def busy_until(self, run: TrainingRun) -> int:
+        """Optimizer steps done when it last needs gradients everywhere in the model; 0 if never.
+
+        Other methods ask for it, those of a later `priority` from their `on_train_begin` on: one
+        that takes layers out of the training does not begin before.
+        """
+        return 0
 
     def on_train_begin(self, run: TrainingRun) -> None:
         """Before the trainer's loop starts and before it writes anything: the place to refuse."""

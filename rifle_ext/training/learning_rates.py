@@ -15,7 +15,7 @@ Rate = Union[float, LRScheduler]
 """What an optimizer has. A scheduler that waits for metrics counts as a constant rate."""
 
 
-def peak(rate: Rate, total_steps: int) -> Tuple[float, int]:
+def peak(rate: Rate, total_steps: int, since: int = 0) -> Tuple[float, int]:
     """The highest learning rate of a training, and after how many steps it is first reached.
 
     Parameters
@@ -24,6 +24,8 @@ def peak(rate: Rate, total_steps: int) -> Tuple[float, int]:
         Of the optimizer. Of a scheduler a copy is run through the whole training.
     total_steps
         Length of the training in optimizer steps.
+    since
+        Look at the steps from this one on; at the last one at least.
 
     Raises
     ------
@@ -39,8 +41,9 @@ def peak(rate: Rate, total_steps: int) -> Tuple[float, int]:
             f"scheduler, and of a {type(rate).__name__} there is none "
             f"({type(error).__name__}: {said})"
         ) from error
-    highest = max(rates)
-    return highest, rates.index(highest)
+    since = min(since, total_steps - 1)
+    highest = max(rates[since:])
+    return highest, rates.index(highest, since)
 
 
 def foreseen(rate: Rate, total_steps: int) -> List[float]:

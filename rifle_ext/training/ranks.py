@@ -2,12 +2,43 @@
 
 from __future__ import annotations
 
-from typing import List
+import contextlib
+from typing import Any, Iterator, List
 
 import paddle
 from paddle.distributed.fleet.base import topology
 
 from rifle_ext.errors import RifleError
+from rifle_ext.runtime.patching import replaced
+
+
+@contextlib.contextmanager
+def noting_wrappers(into: List[paddle.DataParallel]) -> Iterator[None]:
+    """Append to a list what is wrapped around models inside the block to gather gradients."""
+    init = paddle.DataParallel.__init__
+
+    def noting(self: paddle.DataParallel, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **kwargs)
+        into.append(self)
+
+    with replaced(paddle.DataParallel, __init__=noting):
+        yield
+
+
+_RETIRED: List[Any] = []
+"""Reducers that were replaced: gradients go on calling them, and they do nothing unless asked to
+prepare for a backward pass."""
+
+
+def gather_anew(wrapper: paddle.DataParallel) -> None:
+    """Let a wrapper wait for the gradients of what can be trained now, and of nothing else.
+
+    It waits for all that could be when it was made. To be called between two steps, on every rank.
+    """
+    reducer = getattr(wrapper, "_reducer", None)
+    if reducer is not None:  # else there is one process
+        _RETIRED.append(reducer)
+        wrapper.init_reducer()
 
 
 def check_same(digest: str, what: str) -> None:

@@ -1,10 +1,10 @@
-"""Running statistics that stand still while the layers go on normalizing by the batch."""
+"""Running statistics that stand still: batch normalizations go on by the batch, or by them."""
 
 from __future__ import annotations
 
-from typing import Any, Collection, Dict, Iterator, List, Tuple
+from typing import Any, Callable, Collection, Dict, Iterable, Iterator, List, Tuple
 
-from paddle import nn
+from paddle import Tensor, nn
 from paddle.jit.dy2static.program_translator import StaticFunction
 
 _NORMALIZATIONS = (nn.layer.norm._BatchNormBase, nn.BatchNorm)
@@ -38,6 +38,76 @@ class StillStatistics:
         self._held = held
         for layer, own in self._layers:
             layer._momentum = 1.0 if held else own
+
+
+class RunningStatistics:
+    """Lets some batch normalizations compute with their running statistics, and not change them.
+
+    As in evaluation: they are in evaluation mode in their own `forward`, and only there, so that
+    the mode of the model and of its other layers is nobody's concern. Synchronized ones compute as
+    plain ones do: with statistics that are there already, there is nothing to synchronize.
+    """
+
+    def __init__(self) -> None:
+        self._undo: Dict[int, Tuple[nn.Layer, Callable[[], None]]] = {}
+
+    def use(self, layers: Iterable[nn.Layer]) -> None:
+        """Let these do so, too; those that are no batch normalization are left alone."""
+        for layer in layers:
+            if isinstance(layer, _NORMALIZATIONS) and id(layer) not in self._undo:
+                synchronized = isinstance(layer, nn.SyncBatchNorm)
+                use = _by_plain_kernel if synchronized else _in_evaluation_mode
+                self._undo[id(layer)] = layer, use(layer)
+
+    def restore(self) -> None:
+        """Let all go on as before."""
+        for _, undo in self._undo.values():
+            undo()
+        self._undo.clear()
+
+
+_EVALUATING = {"training": False, "_use_global_stats": True, "_trainable_statistics": False}
+"""Attributes of a batch normalization, as far as it has them, that computes as in evaluation."""
+
+
+def _in_evaluation_mode(layer: nn.Layer) -> Callable[[], None]:
+    own: List[Dict[str, Any]] = []
+
+    def before(layer: nn.Layer, inputs: Any) -> None:
+        attributes = vars(layer)
+        own.append({name: attributes[name] for name in _EVALUATING if name in attributes})
+        attributes.update({name: _EVALUATING[name] for name in own[-1]})
+
+    def after(layer: nn.Layer, inputs: Any, outputs: Any) -> None:
+        vars(layer).update(own.pop())
+
+    handles = [layer.register_forward_pre_hook(before), layer.register_forward_post_hook(after)]
+
+    def undo() -> None:
+        for handle in handles:
+            handle.remove()
+        while own:  # of a pass that broke off
+            after(layer, None, None)
+
+    return undo
+
+
+def _by_plain_kernel(layer: nn.SyncBatchNorm) -> Callable[[], None]:
+    """Its own has no backward pass by running statistics."""
+
+    def forward(x: Tensor) -> Tensor:
+        return nn.functional.batch_norm(
+            x, layer._mean, layer._variance, layer.weight, layer.bias,
+            epsilon=layer._epsilon, data_format=layer._data_format,
+        )  # fmt: skip
+
+    layer.forward = forward
+    return lambda: delattr(layer, "forward")
+
+
+def has_running_statistics(layer: nn.Layer) -> bool:
+    """Whether it is a batch normalization."""
+    return isinstance(layer, _NORMALIZATIONS)
 
 
 def static_layers(model: nn.Layer) -> Dict[str, nn.Layer]:

@@ -74,7 +74,7 @@ def _say() -> None:
     for source, advice in unheeded().items():
         print(
             f"[rifle-ext] {source}: its block was read, but no training of this process heeded it, "
-            f"so nothing was reset; {advice}",
+            f"so it did nothing; {advice}",
             file=sys.stderr,
         )
 

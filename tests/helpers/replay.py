@@ -73,7 +73,7 @@ def replay(record, build, start=0):
             assert np.array_equal(named[name].grad.numpy(), gradient)
         optimizer.set_lr(step["rate"])
         optimizer.step()
-        optimizer.clear_grad()
+        optimizer.clear_grad(set_to_zero=False)  # what gets none in a step is not to have zeros
         result.append(values_of(model))
     return result
 

@@ -1,4 +1,4 @@
-"""Two processes that train together: every rank has the same head after every reset."""
+"""Two processes that train together: the same values on every rank, resets, freezing and all."""
 
 import json
 import os
@@ -80,17 +80,18 @@ def free_port():
         return found.getsockname()[1]
 
 
-def seg_arguments(seg):
+def seg_arguments(seg, **block):
     ready = yaml.safe_load((ROOT / "configs/seg/pp_liteseg.yml").read_text())
     path = seg.config(
-        model=ready["model"], loss=ready["loss"], iters=4, batch_size=2, rifle=RIFLE, rank_record=1
-    )
+        model=ready["model"], loss=ready["loss"], iters=4, batch_size=2, rank_record=1,
+        **(block or {"rifle": RIFLE}),
+    )  # fmt: skip
     flags = ["--config", path, "--device", "cpu", "--save_dir", seg.folder / "out"]
     return ["seg", seg.folder, *flags], seg.folder / "out/rifle_events.jsonl"
 
 
-def det_arguments(det, *flags):
-    path = det.config(epoch=2, rifle=RIFLE, rank_record=1)
+def det_arguments(det, *flags, **block):
+    path = det.config(epoch=2, rank_record=1, **(block or {"rifle": RIFLE}))
     return ["det", det.folder, "-c", path, *flags], det.out(path) / "rifle_events.jsonl"
 
 
@@ -111,6 +112,26 @@ def test_both_ranks_have_the_same_values(toolkit, flags, machines, request):
     told = [json.loads(line)["event"] for line in events.read_text().splitlines()]
     assert [kind for kind in told if kind != "calibrated"] == ["plan", "reset", "end"]
     assert "calibrated" in told
+
+
+FREEZING = {"t_0": 0.25, "lr": "own"}
+
+
+@pytest.mark.parametrize(("toolkit", "flags"), [("seg", []), ("det", []), ("det", ["--fleet"])])
+def test_both_ranks_go_on_where_layers_freeze(toolkit, flags, request):
+    """What gathers gradients must not wait for those of frozen layers, and gather the others'."""
+    runs = request.getfixturevalue(toolkit)
+    arguments, events = {"seg": seg_arguments, "det": det_arguments}[toolkit](
+        runs, *flags, freeze_out=FREEZING
+    )
+    code, logs = launch(runs.folder, *arguments)
+    assert code == 0, logs[-3000:]
+    first, second = (json.loads((runs.folder / f"rank{r}.json").read_text()) for r in (0, 1))
+    assert list(first) == ["0", "1", "2", "3"]
+    assert first == second
+    assert len(set(first.values())) == 4
+    frozen = [e for e in map(json.loads, events.read_text().splitlines()) if e["event"] == "freeze"]
+    assert [e["step"] for e in frozen] == [1, 2, 3]
 
 
 def test_a_rank_that_differs_stops_the_run(seg):

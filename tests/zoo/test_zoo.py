@@ -1,4 +1,4 @@
-"""The output layers of many architectures of both zoos, through `rifle-ext plan --synthetic`.
+"""Output layers and order of execution of many architectures, through `rifle-ext plan --synthetic`.
 
 `tests/data/zoo` holds a small config for each and, in `expected.yml`, the layers that are its
 outputs and the class-dependent parameters that are not. Every architecture of the zoos as they are,
@@ -16,12 +16,16 @@ from conftest import ROOT
 
 from benchmarks.zoo.models import architecture, class_dependent
 from rifle_ext.commands.training_options import toolkits
-from rifle_ext.heads.outputs import own_parameters, probing, tensors_in
+from rifle_ext.heads.execution import execution
+from rifle_ext.heads.outputs import own_parameters, tensors_in, trainable_parameters
+from rifle_ext.heads.probing import nothing_saved, probing
+from rifle_ext.methods.freeze_out.plan import freezing_layers
 from rifle_ext.methods.rifle.block import RifleConfig
 from rifle_ext.methods.rifle.plan import Plan
 from rifle_ext.redraw.reset import write
 from rifle_ext.redraw.size import SMALL, root_mean_square
 from rifle_ext.runtime.patching import replaced
+from rifle_ext.training.freezing import Frozen
 from rifle_ext.training.setup import Request
 from seg_hooks import probe
 
@@ -62,6 +66,7 @@ def test_outputs_are_found_and_redrawn_faithfully(toolkit, name):
         # The defaults begin where their constants alone would: an even guess, the focal prior.
         assert small < 1.1 * none
         assert small > 0.9 * none or name in MATCHED_BY_PREDICTIONS
+        freezes_and_trains_on(run, plan.selection.parameters)
     inputs = plan._drawing._inputs
     for tensor, values in built.items():
         if np.array_equal(first[tensor], second[tensor]):  # no draw: constants, a table of anchors
@@ -93,6 +98,50 @@ def loss(run, plan, values):
         return sum(float(t.sum()) for t in tensors)
     log_softmax = paddle.nn.functional.log_softmax
     return sum(float(-log_softmax(t, axis=1).mean() if t.ndim == 4 else t.mean()) for t in tensors)
+
+
+def freezes_and_trains_on(run, outputs):
+    """Layers have an order; with half of them frozen it trains; with all, less goes backwards."""
+    trainable = trainable_parameters(run.model)
+    chosen = {name: p for name, p in trainable.items() if name not in outputs}
+    with replaced(probe, SMALL=(64, 64)):
+        ran = execution(run.model, run.forward)
+        layers = freezing_layers(run.model, ran, chosen)
+        assert len(layers) > 3 and layers[0].name != layers[-1].name
+        whole = operations_backwards(run)
+        frozen = Frozen(run)
+        half = len(layers) // 2
+        freeze(frozen, run.model, layers[:half])
+        with probing(run.model):
+            floats = [t for t in tensors_in(run.forward()) if t.dtype == paddle.float32]
+            paddle.add_n([t.mean() for t in floats if not t.stop_gradient]).backward()
+            run.optimizer.step()
+            learning = {name for name, p in trainable.items() if p.grad is not None}
+            assert learning and not learning & {n for x in layers[:half] for n in x.parameters}
+            run.optimizer.clear_grad(set_to_zero=False)
+        freeze(frozen, run.model, layers[half:])
+        head = operations_backwards(run)
+        frozen.restore()
+    assert head < 0.9 * whole
+
+
+def freeze(frozen, model, layers):
+    named = dict(model.named_sublayers(include_self=True))
+    parameters = {name: p for layer in layers for name, p in layer.parameters.items()}
+    frozen.add(parameters, [named[name] for layer in layers for name in layer.normalizations])
+
+
+def operations_backwards(run):
+    """How many operations a backward pass would have."""
+    with probing(run.model), nothing_saved():
+        ahead = [t.grad_fn for t in tensors_in(run.forward()) if t.grad_fn is not None]
+        found = set()
+        while ahead:
+            node = ahead.pop()
+            if node.node_ptr() not in found:
+                found.add(node.node_ptr())
+                ahead += [operand for operand in node.next_functions if operand is not None]
+    return len(found)
 
 
 def planned(run, name):

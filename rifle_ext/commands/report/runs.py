@@ -10,6 +10,7 @@ from statistics import fmean, stdev
 from typing import Any, Collection, Dict, List, Optional, Sequence, Set, Tuple
 
 from rifle_ext.commands.blocks import block_models
+from rifle_ext.commands.report.freezing import Freezing
 from rifle_ext.commands.report.reading import read, readers, texts_of
 from rifle_ext.commands.report.recovery import Recovery, recoveries
 from rifle_ext.commands.report.told import lines_of, told
@@ -47,6 +48,8 @@ class Run:
         Where that is from: ``track``, ``checkpoints`` or nothing.
     acts
         What other methods did: method, kind of event, iterations done before it.
+    freezings
+        The event of each freezing of layers, in order of their steps.
     told
         Whether its log speaks of RIFLE, even if there are no events.
     notes
@@ -62,6 +65,7 @@ class Run:
     change: Change
     change_from: str
     acts: Tuple[Tuple[str, str, int], ...] = ()
+    freezings: Tuple[Freezing, ...] = ()
     told: bool = False
     notes: Tuple[str, ...] = ()
 
@@ -139,7 +143,7 @@ def load(folder: Path, logs: Sequence[Path] = (), outputs: Collection[str] = ())
     if not folder.is_dir():
         raise RifleError(f"{folder}: there is no such folder; name the output folder of a training")
     path, notes = _events_file(folder)
-    events = _events(path)
+    events = events_of(path)
     plan = next((e for e in reversed(events) if "total_steps" in e), None)
     starts = [0, *(e["step"] for e in events if e["event"] == "resume")]
     curves = read(folder, logs, starts)
@@ -170,6 +174,11 @@ def load(folder: Path, logs: Sequence[Path] = (), outputs: Collection[str] = ())
         change,
         change_from if change else "",
         tuple((e["method"], e["event"], e["step"]) for e in events if _is_act(e)),
+        tuple(
+            Freezing(e["method"], e["step"], len(e["layers"]), e["part"])
+            for e in events
+            if e["event"] == "freeze"
+        ),
         said.anything,
         tuple(notes),
     )
@@ -177,7 +186,8 @@ def load(folder: Path, logs: Sequence[Path] = (), outputs: Collection[str] = ())
 
 def _is_act(event: Dict[str, Any]) -> bool:
     """Whether it is something that a method other than RIFLE did at a step."""
-    return "method" in event and "step" in event and event["event"] != "resume"
+    kinds = ("resume", "freeze")
+    return "method" in event and "step" in event and event["event"] not in kinds
 
 
 def _events_file(folder: Path) -> Tuple[Path, List[str]]:
@@ -204,11 +214,11 @@ def _missing(events: Sequence[Dict[str, Any]], told: Dict[int, Any]) -> Dict[int
 
 def outputs_of(folder: Path) -> Set[str]:
     """Names of the parameters that a training reset."""
-    events = _events(_events_file(folder)[0])
+    events = events_of(_events_file(folder)[0])
     return {name for e in events if e["event"] == "reset" for name in e["parameters"]}
 
 
-def _events(path: Path) -> List[Dict[str, Any]]:
+def events_of(path: Path) -> List[Dict[str, Any]]:
     """What happened, in order: what a resumed training did again counts as it was the last time.
 
     A last line that a kill cut short is left out.
@@ -226,9 +236,9 @@ def _events(path: Path) -> List[Dict[str, Any]]:
 
 
 def _is_superseded(event: Dict[str, Any], resumed: int) -> bool:
-    """A reset is after its step and belongs to what follows; a look at the weights, to before."""
+    """What is done after a step belongs to what follows; a look at the weights, to before."""
     kind = event["event"]
-    return (kind == "reset" and event["step"] >= resumed) or (
+    return (kind in ("reset", "freeze") and event["step"] >= resumed) or (
         kind == "weights" and event["step"] > resumed
     )
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from functools import partial
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, Iterator, List, Optional, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from rifle_ext.commands.report.freezing import saved
 from rifle_ext.commands.report.recovery import Recovery
 from rifle_ext.commands.report.runs import Run, spread
 
@@ -44,10 +45,31 @@ def _show_run(run: Run, console: Console) -> None:
         say(f"  the resets took {seconds:.2f} s in all")
     for method, kind, step in run.acts:
         say(f"  {escape(method)}: {escape(kind)} after iteration {step}")
+    for line in _freezings(run):
+        say(f"  {escape(line)}")
     if run.change:
         source = {"track": "tracked", "checkpoints": "by the checkpoints"}[run.change_from]
         say(f"  change of the weights in each period, % of their norm ({source})")
         console.print(_change(run))
+
+
+def _freezings(run: Run) -> Iterator[str]:
+    """Which layers were frozen when, and what that saved."""
+    if not run.freezings:
+        return
+    first, last = run.freezings[0], run.freezings[-1]
+    layers = sum(freezing.layers for freezing in run.freezings)
+    methods = ", ".join(dict.fromkeys(freezing.method for freezing in run.freezings))
+    yield (
+        f"{methods}: {layers} layers frozen after iterations {first.step} to {last.step}, "
+        f"{last.part:.1%} of all values"
+    )
+    gained = saved(run.curves.seconds, run.freezings)
+    if gained is not None:
+        yield (
+            f"an iteration took {gained.before:.3f} s before, {gained.after:.3f} s after that; "
+            f"{gained.seconds:.1f} s saved in all, {gained.part:.1%} of the training's iterations"
+        )
 
 
 def _expected(run: Run, step: int) -> str:

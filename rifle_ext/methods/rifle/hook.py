@@ -58,7 +58,13 @@ class RifleHook(Hook):
         RifleError
             If the plan cannot be made for this model and training.
         """
-        return outlook(Plan(self.block, run))
+        self._plan = Plan(self.block, run)
+        return outlook(self._plan)
+
+    def busy_until(self, run: TrainingRun) -> int:
+        """The step of the last reset, which sends gradients deep into the model."""
+        plan: Plan = getattr(self, "_plan", None) or Plan(self.block, run)
+        return max((reset.step for reset in plan.schedule.resets), default=0)
 
     def on_train_begin(self, run: TrainingRun) -> None:
         """Find the output layers, make the plan and say it.
