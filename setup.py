@@ -101,8 +101,15 @@ setup(
             "ppdet.engine = det_hooks:attach",
         ],
         "rifle_ext.logs": ["seg = seg_hooks.logs", "det = det_hooks.logs"],
-        "rifle_ext.methods": ["rifle = rifle_ext.methods.rifle:hooks"],
-        "rifle_ext.blocks": ["rifle = rifle_ext.methods.rifle.block:RifleConfig"],
+        "rifle_ext.methods": [
+            "lwf = rifle_ext.methods.lwf:hooks",
+            "rifle = rifle_ext.methods.rifle:hooks",
+        ],
+        "rifle_ext.commands": ["lwf-export = rifle_ext.methods.lwf.export"],
+        "rifle_ext.blocks": [
+            "lwf = rifle_ext.methods.lwf.block:LwfConfig",
+            "rifle = rifle_ext.methods.rifle.block:RifleConfig",
+        ],
         "rifle_ext.toolkits": ["seg = seg_hooks.plan:set_up", "det = det_hooks.plan:set_up"],
     },
     cmdclass={"build_py": BuildWithStartupFile, "editable_wheel": EditableWithStartupFile},
