@@ -1,6 +1,7 @@
-"""A small model that is trained on an old task, whole, and then on a new one."""
+"""Small models that are trained on an old task, whole, and then on a new one."""
 
 import paddle
+import yaml
 from paddle import nn
 from paddleseg.cvlibs import manager
 from paddleseg.utils import utils
@@ -14,6 +15,17 @@ class TinyLoaded(TinySeg):
     def __init__(self, num_classes, pretrained=None, **options):
         super().__init__(num_classes, **options)
         utils.load_entire_model(self, pretrained)
+
+
+@manager.MODELS.add_component
+class OwnLoss(TinyLoaded):
+    """Makes its losses itself, and is run a second time for that."""
+
+    def loss_computation(self, logits_list, losses, data):
+        mirrored = self(data["img"].flip(3))[0].flip(3)
+        labels = data["label"].astype("int64")
+        apart = [losses["types"][0](logits, labels) for logits in logits_list]
+        return [*apart, 0.1 * (mirrored - logits_list[0]).square().mean()]
 
 
 @manager.MODELS.add_component
@@ -34,36 +46,43 @@ class Tangled(nn.Layer):
         return [nn.functional.interpolate(y, x.shape[2:]) for y in (logits, coarse)]
 
 
-class Losses:
-    """The losses that a training logs, as its backward pass sees them."""
+class Tasks:
+    """Trainings on an old task and on a new one, of a model in PaddleSeg."""
 
-    def __init__(self):
-        self.seen = []
+    def __init__(self, seg, model="TinyLoaded"):
+        self.seg, self.model = seg, model
+        self.old = self._old()
 
-    def optimizer(self, builder):
-        """Notes the sum of gradients of each step, too, before the optimizer uses them."""
-        made = builder.optimizer
-        step = made.step
+    def _old(self, classes=8, iters=4):
+        out = self.seg.folder / "old"
+        path = self.config("old.yml", classes, rate=0.01)
+        self.seg.train(path, out=out, iters=iters, save_interval=iters)
+        return out / f"iter_{iters}/model.pdparams"
 
-        def noting():
-            named = dict(builder.model.named_parameters())
-            self.seen.append({n: p.grad.numpy() for n, p in named.items() if p.grad is not None})
-            return step()
+    def config(self, name="new.yml", classes=6, rate=0.05, described=None, **fields):
+        """A config for so many classes; six are in the masks."""
+        described = {"type": self.model, "num_classes": classes, **(described or {})}
+        schedule = {"type": "PolynomialDecay", "learning_rate": rate, "end_lr": 0.001}
+        path = self.seg.config(name, model=described, lr_scheduler=schedule, **fields)
+        content = yaml.safe_load(path.read_text())
+        for part in ("train_dataset", "val_dataset"):
+            content[part]["num_classes"] = classes
+        path.write_text(yaml.safe_dump(content))
+        return path
 
-        made.step = noting
-        return made
+    def new(self, block, name="new", opts=None, described=None, fields=None, **arguments):
+        """Fine-tune with an `lwf:` block (none without); returns what `SegRuns.train` does."""
+        described = {"pretrained": str(self.old), "dropout": 0.0, **(described or {})}
+        if self.model == "Tangled":
+            described.pop("dropout")
+        fields = {**(fields or {}), **({} if block == "plain" else {"lwf": block})}
+        path = self.config(f"{name}.yml", described=described, **fields)
+        return self.seg.train(path, opts=opts, out=self.seg.folder / name, **arguments)
+
+    def head(self, name="new", step=12):
+        """What is kept beside a checkpoint."""
+        return numpy(paddle.load(str(self.seg.folder / name / f"iter_{step}/model.pdlwf")))
 
 
-def old_weights(seg, classes=6, model="TinyLoaded", iters=4):
-    """Train on the old task; returns the file of the whole model."""
-    out = seg.folder / f"old_{model}_{classes}"
-    path = seg.config(f"old_{model}_{classes}.yml", model={"type": model, "num_classes": classes})
-    seg.train(path, out=out, iters=iters, save_interval=iters)
-    return out / f"iter_{iters}" / "model.pdparams"
-
-
-def forward_of(model, x):
-    """In evaluation mode."""
-    model.eval()
-    with paddle.no_grad():
-        return model(x)[0].numpy()
+def numpy(tensors):
+    return {name: tensor.numpy() for name, tensor in tensors.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, List, Mapping, Optional
+from typing import Mapping, Optional
 
 import paddle
 from paddle import Tensor
@@ -41,12 +41,14 @@ class LwfHook(Hook):
         What the user knows the config as, for messages.
     """
 
-    excludes: Mapping[str, str] = {
-        "rifle": "both set the learning rates of the new output layers and of everything else"
-    }
-
     def __init__(self, block: LwfConfig, source: str = "config") -> None:
         self.block, self.source = block, source
+        self.excludes: Mapping[str, str] = {}
+        if block.weight and block.warm_up:
+            self.excludes = {
+                "rifle": "with lwf.warm_up both set the learning rates of everything but the new "
+                "output layers"
+            }
 
     def plan(self, run: TrainingRun) -> Optional[MethodPlan]:
         """What it would do to a training; raises RifleError if that cannot be served."""
@@ -62,7 +64,6 @@ class LwfHook(Hook):
             If the training cannot be served.
         """
         self._task: Optional[OldTask] = None
-        self._rates: List[Any] = []
         self._step, self._begun = 0, False
         self._journal = Journal(run, "LwF", method="lwf")
         if not self.block.weight:
@@ -88,8 +89,10 @@ class LwfHook(Hook):
         layers = {answer.name: named[answer.name] for answer in task.answers}
         self._head.begin(run.optimizer)
         self._student = Catching(run.model, layers)
-        owners = {name.rpartition(".")[0] for name in task.new}
-        self._first = HeadFirst(task.new.values(), run.model, self._warm_up > 0, owners)
+        self._first: Optional[HeadFirst] = None
+        if self._warm_up:
+            owners = {name.rpartition(".")[0] for name in task.new}
+            self._first = HeadFirst(task.new.values(), run.model, True, owners)
         self._old_rates = ParameterRates(self._head.parameters)
         self._look_every = max(1, run.total_steps // LOOKS)
         self._task = task
@@ -124,7 +127,8 @@ class LwfHook(Hook):
             self._start(run, self._task)
         self._step = step
         now = factors(step, self._warm_up)
-        self._first.set(now)
+        if self._first is not None:
+            self._first.set(now)
         self._old_rates.multiply(now.rest)
         self._head.forget_gradients()
         self._student.begin()
@@ -177,7 +181,8 @@ class LwfHook(Hook):
         """Give everything back."""
         if self._task is None:
             return
-        self._first.end()
+        if self._first is not None:
+            self._first.end()
         self._old_rates.restore()
         self._student.end()
         self._teacher.end()
