@@ -77,13 +77,16 @@ def test_sure_is_above_the_mean_by_two_standard_deviations():
     logits = np.full((1, 50, 2), -4.0)
     logits[0, 7, 1] = 3.0
     (teacher,) = tensors(logits)
-    sure = distances.where_sure(distances.sureness(teacher, "sigmoid", 1)).numpy()[0]
-    assert list(np.flatnonzero(sure)) == [7]
+    logits[0, 7, 1] = -4.0
+    levels = [distances.sureness(t, "sigmoid", 1) for t in (teacher, *tensors(logits))]
+    sure, other = (found.numpy()[0] for found in distances.where_sure(levels))
+    assert list(np.flatnonzero(sure)) == [7] and not other.any()
     # The last class of a softmax is none.
+    logits[0, 7, 1] = 3.0
     (teacher,) = tensors(np.concatenate([logits, np.zeros((1, 50, 1))], -1))
     shares = distances.sureness(teacher, "softmax", 3).numpy()[0]
     assert shares[7] == pytest.approx(softmax(np.array([-4.0, 3.0, 0.0]))[1], rel=1e-5)
-    assert not distances.where_sure(paddle.ones([1, 9])).any()
+    assert not distances.where_sure([paddle.ones([1, 9])])[0].any()
 
 
 def test_the_places_of_a_convolution():
@@ -111,6 +114,8 @@ def test_ignored_pixels_do_not_count():
 
 def test_kinds_are_means_over_all_levels_and_added_up():
     levels = [RNG.normal(-3, 2, (1, 2, side, side)) for side in (8, 4)]
+    for level, number in zip(levels, (3, 2)):
+        level[:, 1, number, number] = 9.0  # of the one class, at one place of each
     boxes = [RNG.normal(0, 1, (1, 4, side, side)) for side in (8, 4)]
     teacher = tensors(levels[0], boxes[0], levels[1], boxes[1])
     today = [t + 0.5 for t in teacher]
@@ -120,14 +125,12 @@ def test_kinds_are_means_over_all_levels_and_added_up():
         Answer("cls", 1, True, "sigmoid", 1, 1, sure_by=2),
         Answer("reg", 1, False, "distance", 1, 1, sure_by=2),
     ]
-    total = count = 0.0
-    for logits in levels:
-        flat = logits.reshape(2, -1).T
-        best = flat.max(-1)
-        sure = best > best.mean() + 2 * best.std()
-        ours, theirs = sigmoid((flat + 0.5) / 2), sigmoid(flat / 2)
-        each = -(theirs * np.log(ours) + (1 - theirs) * np.log(1 - ours)).sum(-1)
-        total, count = total + (each * sure).sum(), count + sure.sum()
+    flat = np.concatenate([np.moveaxis(level[0], 0, -1).reshape(-1, 2) for level in levels])
+    best = flat.max(-1)
+    sure = best > best.mean() + 2 * best.std()
+    ours, theirs = sigmoid((flat + 0.5) / 2), sigmoid(flat / 2)
+    each = -(theirs * np.log(ours) + (1 - theirs) * np.log(1 - ours)).sum(-1)
+    total, count = (each * sure).sum(), sure.sum()
     assert count > 0
     found = distillation(answers, today, teacher, 2.0)
     assert float(found) == pytest.approx(total / count + 0.25, rel=1e-4)

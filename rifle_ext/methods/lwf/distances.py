@@ -18,7 +18,7 @@ over places and how many places it is over, so that a mean over several layers c
 
 from __future__ import annotations
 
-from typing import Tuple
+from typing import List, Sequence, Tuple
 
 import paddle
 import paddle.nn.functional as F
@@ -91,10 +91,19 @@ def sureness(teacher: Tensor, kind: str, group: int) -> Tensor:
     return teacher.max(-1)
 
 
-def where_sure(sure: Tensor) -> Tensor:
-    """1 where it is at least `SURE` standard deviations above its mean over an image, else 0."""
-    mean = sure.mean(-1, keepdim=True)
-    return (sure > mean + SURE * sure.std(-1, unbiased=False, keepdim=True)).astype("float32")
+def where_sure(levels: Sequence[Tensor]) -> List[Tensor]:
+    """1 where it is at least `SURE` standard deviations above its mean over an image, else 0.
+
+    Parameters
+    ----------
+    levels
+        How sure a teacher is at the places of each level of a pyramid, ``(images, places)``: the
+        mean is over all of them.
+    """
+    together = paddle.concat(list(levels), axis=-1)
+    mean = together.mean(-1, keepdim=True)
+    least = mean + SURE * together.std(-1, unbiased=False, keepdim=True)
+    return [(sure > least).astype("float32") for sure in levels]
 
 
 def as_places(tensor: Tensor, axis: int) -> Tensor:

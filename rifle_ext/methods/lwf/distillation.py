@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Dict, List, Optional, Sequence
 
 import paddle
@@ -34,11 +35,15 @@ def distillation(
         count where the pixel nearest to it does not.
     """
     theirs = [distances.as_places(t, a.axis) for a, t in zip(answers, teacher)]
+    sure = _sure(answers, theirs)
     sums: Dict[str, List[distances.Summed]] = {}
     for number, answer in enumerate(answers):
         if answer.kind == "none":
             continue
-        counts = _counts(number, answers, theirs, teacher[number], ignored)
+        if answer.sure_by is not None:
+            counts = sure[answer.sure_by]
+        else:
+            counts = _heeded(teacher[number], answer.axis, ignored)
         ours = distances.as_places(today[number], answer.axis)
         measure = getattr(distances, answer.kind)
         sums.setdefault(answer.kind, []).append(
@@ -53,22 +58,22 @@ def _mean(summed: Sequence[distances.Summed]) -> Tensor:
     return total / places.clip(min=1.0)
 
 
-def _counts(
-    number: int,
-    answers: Sequence[Answer],
-    theirs: Sequence[Tensor],
-    raw: Tensor,
-    ignored: Optional[Tensor],
-) -> Tensor:
-    """How much each place of an answer counts, ``(images, places)``."""
-    answer = answers[number]
-    if answer.sure_by is not None:
-        by = answers[answer.sure_by]
-        sure = distances.sureness(theirs[answer.sure_by], by.kind, by.group)
-        return distances.where_sure(sure)
-    counts = paddle.ones(theirs[number].shape[:2])
-    if ignored is None or len(raw.shape) != 4:
-        return counts
-    size = [s for axis, s in enumerate(raw.shape) if axis not in (0, answer.axis % 4)]
+def _sure(answers: Sequence[Answer], theirs: Sequence[Tensor]) -> Dict[int, Tensor]:
+    """Where the teacher is sure, for each answer that others go by, ``(images, places)``."""
+    by = sorted({answer.sure_by for answer in answers if answer.sure_by is not None})
+    if not by:
+        return {}
+    levels = [
+        distances.sureness(theirs[number], answers[number].kind, answers[number].group)
+        for number in by
+    ]
+    return dict(zip(by, distances.where_sure(levels)))
+
+
+def _heeded(made: Tensor, axis: int, ignored: Optional[Tensor]) -> Tensor:
+    """1 for each place of a result that counts, ``(images, places)``; all but ignored pixels."""
+    size = [length for number, length in enumerate(made.shape) if number not in (0, axis % made.ndim)]
+    if ignored is None or len(size) != 2:
+        return paddle.ones([made.shape[0], math.prod(size)])
     heeded = (~ignored).astype("float32").unsqueeze(1)
-    return F.interpolate(heeded, size=size, mode="nearest").reshape(counts.shape)
+    return F.interpolate(heeded, size=size, mode="nearest").reshape([made.shape[0], -1])
