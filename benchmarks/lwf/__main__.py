@@ -22,7 +22,7 @@ from benchmarks.lwf.evaluate import old_model
 from benchmarks.transfer import data, records, settings
 from benchmarks.transfer.__main__ import parse_seeds, pretrain, source_of, train
 from benchmarks.transfer.outcome import outcome
-from benchmarks.transfer.places import MODELS, Place
+from benchmarks.transfer.places import Place
 from benchmarks.transfer.regimes import REGIMES
 from rifle_ext.errors import RifleError
 

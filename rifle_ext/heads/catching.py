@@ -98,7 +98,8 @@ def calls_of(
 ) -> List[Call]:
     """The calls of some layers in one forward pass on the CPU, which leaves no trace.
 
-    Normalization is that of an evaluation and nothing is dropped, whatever the mode.
+    Only what has parts is in training mode: the parts themselves, normalizations and what drops
+    something at random, are as in an evaluation, so that passes in both modes can be compared.
 
     Parameters
     ----------
@@ -118,7 +119,7 @@ def calls_of(
         stack.enter_context(on_cpu())
         stack.enter_context(probing(model))
         for layer in model.sublayers(include_self=True):
-            layer.training = training and not isinstance(layer, _OF_THE_BATCH)
+            layer.training = training and bool(layer.sublayers())
         stack.enter_context(paddle.no_grad())
         handle = model.register_forward_pre_hook(lambda layer, inputs: catching.begin())
         stack.callback(handle.remove)
@@ -128,10 +129,3 @@ def calls_of(
             if training or not catching.calls:
                 raise
         return catching.take()
-
-
-_OF_THE_BATCH = (
-    *(nn.layer.norm._BatchNormBase, nn.BatchNorm),
-    *(nn.Dropout, nn.Dropout2D, nn.Dropout3D, nn.AlphaDropout),
-)
-"""Layers that do something else in training than in evaluation."""

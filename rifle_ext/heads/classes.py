@@ -16,8 +16,9 @@ Shapes = Mapping[str, Tuple[int, ...]]
 
 
 def shapes_of(tensors: Mapping[str, Tensor]) -> Dict[str, Tuple[int, ...]]:
-    """The shapes of some tensors or arrays."""
-    return {name: tuple(tensor.shape) for name, tensor in tensors.items() if hasattr(tensor, "shape")}
+    """The shapes of those of some values that are tensors or arrays."""
+    shaped = {name: value for name, value in tensors.items() if hasattr(value, "shape")}
+    return {name: tuple(tensor.shape) for name, tensor in shaped.items()}
 
 
 def depending(shapes: Shapes, one_more: Shapes) -> List[str]:

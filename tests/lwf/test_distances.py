@@ -25,7 +25,7 @@ def tensors(*arrays):
 
 
 def test_softmax_is_the_papers_equations_2_and_3():
-    """Probabilities raised to 1/T and normalized, then the cross-entropy; no factor of T squared."""
+    """Probabilities raised to 1/T and normalized, then cross-entropy; no factor of T squared."""
     today, teacher = RNG.normal(0, 2, (2, 3, 4)), RNG.normal(0, 2, (2, 3, 4))
     raised = [softmax(x) ** (1 / 2) for x in (today, teacher)]
     ours, theirs = (r / r.sum(-1, keepdims=True) for r in raised)
@@ -104,9 +104,7 @@ def test_ignored_pixels_do_not_count():
     ours, theirs = (softmax(np.moveaxis(x, 1, -1) / 2) for x in (today, teacher))
     each = -(theirs * np.log(ours)).sum(-1)[0]
     wanted = (each.sum() - each[0, 0]) / 3
-    found = distillation(
-        [answer], tensors(today), tensors(teacher), 2.0, paddle.to_tensor(ignored)
-    )
+    found = distillation([answer], tensors(today), tensors(teacher), 2.0, paddle.to_tensor(ignored))
     assert float(found) == pytest.approx(wanted, rel=1e-5)
     none = paddle.ones([1, 4, 4], "bool")
     assert float(distillation([answer], tensors(today), tensors(teacher), 2.0, none)) == 0

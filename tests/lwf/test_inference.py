@@ -79,7 +79,10 @@ def test_the_defaults_are_the_papers():
     [
         ({"weight": -1}, "lwf.weight = -1: allowed is a number, 0 or more"),
         ({"temperature": 0}, "lwf.temperature = 0: allowed is a number above 0"),
-        ({"warm_up": "2 weeks"}, 'lwf.warm_up = "2 weeks": allowed is a whole number of iterations'),
+        (
+            {"warm_up": "2 weeks"},
+            'lwf.warm_up = "2 weeks": allowed is a whole number of',
+        ),
         ({"warm_up": -2}, "lwf.warm_up = -2: allowed is a whole number of iterations"),
         ({"kinds": {"a": "soft"}}, "lwf.kinds = .* allowed is a mapping of names"),
         ({"num_classes": 0}, "lwf.num_classes = 0: allowed is a whole number, 1 or more"),

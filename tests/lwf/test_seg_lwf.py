@@ -183,9 +183,7 @@ def test_a_checkpoint_can_be_resumed_without_the_block(tasks):
 @pytest.mark.parametrize("optimizer", ["SGD", "AdamW"])
 def test_warm_up_the_new_head_learns_alone(tasks, optimizer):
     fields = {"optimizer": {"type": optimizer, "weight_decay": 0.05}}
-    _, _, after = tasks.new(
-        {"warm_up": 3}, fields=fields, save_interval=1, keep_checkpoint_max=12
-    )
+    _, _, after = tasks.new({"warm_up": 3}, fields=fields, save_interval=1, keep_checkpoint_max=12)
     heads = {step: tasks.head(step=step) for step in range(1, 13)}
     for step in range(3):
         assert same(after.others[step], after.others[step + 1])
@@ -225,7 +223,10 @@ def test_as_many_classes_as_before(tasks):
 def test_the_old_model_for_the_toolkits_own_tools(tasks, capsys):
     """The export is the old head on the new trunk, in a file of the old model's shapes."""
     model, _, _ = tasks.new(None)
-    checkpoint, old = tasks.seg.folder / "new/iter_12/model.pdparams", tasks.seg.folder / "o/x.pdparams"
+    checkpoint, old = (
+        tasks.seg.folder / "new/iter_12/model.pdparams",
+        tasks.seg.folder / "o/x.pdparams",
+    )
     assert cli.main(["lwf-export", str(checkpoint), str(old)]) == 0
     assert "x.pdparams: 18 tensors, 4 of them of the old output layers" in capsys.readouterr().out
     exported, head = numpy(paddle.load(str(old))), tasks.head()
@@ -245,7 +246,10 @@ def test_the_old_model_for_the_toolkits_own_tools(tasks, capsys):
     answer = paddle.nn.functional.interpolate(old_head, [64, 64], mode="bilinear")
     assert np.allclose(loaded(image)[0].numpy(), answer.numpy(), atol=1e-5)
     assert cli.main(["lwf-export", str(tasks.old), str(old)]) == 2
-    assert "model.pdlwf: no old head; give a file that a training with an lwf" in capsys.readouterr().err
+    assert (
+        "model.pdlwf: no old head; give a file that a training with an lwf"
+        in capsys.readouterr().err
+    )
 
 
 def test_what_is_refused(tasks, seg):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from paddle import nn
@@ -84,9 +84,13 @@ def kind_of(sizes: Sizes, exclusive: bool, bins: Optional[int]) -> Tuple[str, in
     """
     channels = sizes.each * sizes.classes + sizes.more
     if sizes.each == 0:
-        return ("distribution", channels // SIDES) if bins and channels == SIDES * bins else (
-            "distance",
-            1,
+        return (
+            ("distribution", channels // SIDES)
+            if bins and channels == SIDES * bins
+            else (
+                "distance",
+                1,
+            )
         )
     if sizes.more == sizes.each:  # a class of its own for nothing
         return "softmax", sizes.classes + 1
@@ -120,7 +124,9 @@ def channel_axis(layer: nn.Layer) -> int:
     return 1 if convolution and not str(layer._data_format).endswith("C") else -1
 
 
-def overridden(answers: Sequence[Answer], kinds: Mapping[str, str], channels: Sequence[int]) -> List[Answer]:
+def overridden(
+    answers: Sequence[Answer], kinds: Mapping[str, str], channels: Sequence[int]
+) -> List[Answer]:
     """The answers with the kinds that a block names.
 
     Parameters
@@ -161,7 +167,7 @@ def _with_kind(answer: Answer, kind: str, channels: int) -> Answer:
             f"lwf.kinds: {answer.name}: distribution is for the {SIDES} sides of a box, and the "
             f"layer has {channels} channels"
         )
-    return Answer(answer.name, answer.nth, answer.of_classes, kind, group, answer.axis)
+    return replace(answer, kind=kind, group=group)
 
 
 def with_sureness(answers: Sequence[Answer], calls: Sequence[Call]) -> List[Answer]:
@@ -186,10 +192,7 @@ def with_sureness(answers: Sequence[Answer], calls: Sequence[Call]) -> List[Answ
         turn = seen.get((answer.name, places[index]), 0)
         seen[answer.name, places[index]] = turn + 1
         by = index if index in near else (near[min(turn, len(near) - 1)] if near else None)
-        found.append(
-            Answer(answer.name, answer.nth, answer.of_classes, answer.kind, answer.group,
-                   answer.axis, by)
-        )  # fmt: skip
+        found.append(replace(answer, sure_by=by))
     return found
 
 

@@ -72,7 +72,8 @@ def _sure(answers: Sequence[Answer], theirs: Sequence[Tensor]) -> Dict[int, Tens
 
 def _heeded(made: Tensor, axis: int, ignored: Optional[Tensor]) -> Tensor:
     """1 for each place of a result that counts, ``(images, places)``; all but ignored pixels."""
-    size = [length for number, length in enumerate(made.shape) if number not in (0, axis % made.ndim)]
+    apart = (0, axis % made.ndim)
+    size = [length for number, length in enumerate(made.shape) if number not in apart]
     if ignored is None or len(size) != 2:
         return paddle.ones([made.shape[0], math.prod(size)])
     heeded = (~ignored).astype("float32").unsqueeze(1)

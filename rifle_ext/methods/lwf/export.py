@@ -52,8 +52,10 @@ def export(checkpoint: Path, output: Path) -> Any:
     model = checkpoint if checkpoint.suffix == MODEL else Path(f"{checkpoint}{MODEL}")
     for path, what in ((model, "no such checkpoint"), (model.with_suffix(HEAD), "no old head")):
         if not path.is_file():
-            raise RifleError(f"lwf-export: {path}: {what}; give a file that a training with an lwf "
-                             "block has written")  # fmt: skip
+            raise RifleError(
+                f"lwf-export: {path}: {what}; give a file that a training with an lwf block has "
+                "written"
+            )
     tensors, head = paddle.load(str(model)), paddle.load(str(model.with_suffix(HEAD)))
     foreign = [name for name in head if name not in tensors]
     if foreign:

@@ -23,10 +23,13 @@ def outlook(block: LwfConfig, task: Optional[OldTask], run: TrainingRun) -> Meth
         f"{len(said['answers'])} output layers; the new classes have "
         f"{len(task.new)} tensors of their own",
         columns=("layer", "old head", "compared by"),
-        rows=[[a["layer"], "yes" if a["old_head"] else "shared", a["kind"]] for a in said["answers"]],
-        number="",
+        rows=[_row(answer) for answer in said["answers"]],
         moments=[alone] if steps else [],
     )
+
+
+def _row(answer: Dict[str, Any]) -> List[str]:
+    return [answer["layer"], "yes" if answer["old_head"] else "shared", answer["kind"]]
 
 
 def record(block: LwfConfig, task: OldTask, run: TrainingRun) -> Dict[str, Any]:

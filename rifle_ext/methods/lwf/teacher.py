@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import paddle
@@ -37,11 +38,8 @@ class Teacher:
     def answers(self, forward: Callable[[nn.Layer], Any]) -> List[Tensor]:
         """Its answers on a batch, which `forward` runs a model on."""
         self._catching.begin(self._calls)
-        with paddle.no_grad():
-            try:
-                forward(self._network)
-            except Enough:
-                pass
+        with paddle.no_grad(), contextlib.suppress(Enough):
+            forward(self._network)
         calls = numbered(self._catching.take())
         return [made(calls, answer) for answer in self._answers]
 
