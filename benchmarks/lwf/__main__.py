@@ -30,7 +30,7 @@ RESULTS = Path(__file__).parent / "results/runs.jsonl"
 STEPS = 480
 """Of a fine-tuning: whole epochs of its 24 images."""
 
-WEIGHTS = {"pp_liteseg": (0, 1, 10, 100), "gfl": (0, 1, 10), "ppyoloe": (0, 1, 10)}
+WEIGHTS = {"pp_liteseg": (0, 1, 3, 10), "gfl": (0, 1, 10), "ppyoloe": (0, 1, 10)}
 """What is tried of `weight`; 0 is plain fine-tuning."""
 
 REGIME = "clean"

@@ -143,7 +143,8 @@ def _averaging(parameter: Tensor) -> Any:
         ranks = paddle.distributed.get_world_size()
         if ranks > 1 and parameter.grad is not None:
             gradient = parameter.grad
-            paddle.distributed.all_reduce(gradient)
-            gradient.scale_(1.0 / ranks)
+            with paddle.no_grad():
+                paddle.distributed.all_reduce(gradient)
+                gradient.scale_(1.0 / ranks)
 
     return average
