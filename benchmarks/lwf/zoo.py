@@ -6,14 +6,17 @@ Writes benchmarks/lwf/results/zoo.json and docs/lwf-zoo.md.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, Mapping
 
+import paddle
 import yaml
+from paddle import nn
 
 from benchmarks.transfer.records import ROOT
 from rifle_ext.commands.training_options import toolkits
@@ -21,6 +24,7 @@ from rifle_ext.errors import RifleError
 from rifle_ext.heads.outputs import tensors_in
 from rifle_ext.methods.lwf.block import parse_block
 from rifle_ext.methods.lwf.hook import LwfHook
+from rifle_ext.redraw.fresh import SecondModel
 from rifle_ext.runtime.compat import before_paddle
 from rifle_ext.training.hooks import Batch, TrainingRun
 from rifle_ext.training.setup import Request
@@ -50,9 +54,8 @@ def step(toolkit: str, name: str) -> Outcome:
     with toolkits()[toolkit].load()(request) as (_, run), tempfile.TemporaryDirectory() as folder:
         run.save_dir = Path(folder)
         if run.classes is not None:
-            rebuild_for, old = run.rebuild_for, run.classes + 2
-            assert rebuild_for is not None
-            run.read_weights = lambda path: rebuild_for(old).state_dict()
+            weights = old_weights(run, run.classes + 2)
+            run.read_weights = lambda path: weights
         block = parse_block(None)
         assert block is not None
         hook = LwfHook(block, "")
@@ -66,6 +69,20 @@ def step(toolkit: str, name: str) -> Outcome:
             hook.on_train_end(run)
 
 
+def old_weights(run: TrainingRun, classes: int) -> Mapping[str, Any]:
+    """Those of an untrained network whose statistics are those of a batch."""
+    rebuild_for = run.rebuild_for
+    assert rebuild_for is not None
+    model = SecondModel(lambda: rebuild_for(classes), 0, 1).model
+    for layer in model.sublayers():
+        if isinstance(layer, (nn.layer.norm._BatchNormBase, nn.BatchNorm)):
+            layer._momentum = 0.0
+    model.train()
+    with paddle.no_grad(), contextlib.suppress(RifleError):  # of a loss for other classes
+        run.forward(model)
+    return model.state_dict()
+
+
 def _step(run: TrainingRun, hook: LwfHook) -> Dict[str, str]:
     run.model.train()
     hook.on_step_begin(run, 0)
@@ -74,12 +91,14 @@ def _step(run: TrainingRun, hook: LwfHook) -> Dict[str, str]:
     losses = [t.astype("float32").mean() for t in tensors_in(results) if not t.stop_gradient]
     assert term is not None
     sum(losses, term).backward()
+    task = hook._task
+    assert task is not None
     old = [parameter.grad for parameter in hook._head.parameters]
-    trunk = [p for n, p in run.model.named_parameters() if n not in hook._task.new]
+    trunk = [p for n, p in run.model.named_parameters() if n not in task.new]
     reached = [p for p in trunk if p.grad is not None and bool(p.grad.abs().max() > 0)]
     if not math.isfinite(float(term)) or any(g is None for g in old) or not reached:
         raise ValueError(f"a step with a term of {float(term)} and gradients in {len(reached)}")
-    return {a.name: a.kind for a in hook._task.answers}
+    return {a.name: a.kind for a in task.answers}
 
 
 def main() -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import Any, Callable, Collection, List, Mapping, Optional
+from typing import Any, Callable, Collection, Iterator, List, Mapping, Optional
 
 import paddle
+import paddle.nn.functional as F
 from paddle import Tensor, nn
 
 from rifle_ext.heads.probing import probing
 from rifle_ext.runtime.isolation import on_cpu
+from rifle_ext.runtime.patching import rebound, replaced
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def calls_of(
     forward
         Runs a model on a made-up sample; it may try several until one can be used.
     training
-        In training mode, or in evaluation mode. What comes after the layers may fail.
+        In training mode, or in evaluation mode. What comes after the layers may fail in both.
     """
     layers = {name: layer for name, layer in model.named_sublayers() if name in names}
     catching = Catching(model, layers)
@@ -123,9 +125,25 @@ def calls_of(
         stack.enter_context(paddle.no_grad())
         handle = model.register_forward_pre_hook(lambda layer, inputs: catching.begin())
         stack.callback(handle.remove)
-        try:
+        stack.enter_context(_ended_by_failures(model, catching))
+        stack.enter_context(rebound({F.dropout: lambda x, *args, **kwargs: x}))
+        with contextlib.suppress(Enough):
             forward(model)
-        except Exception:  # in evaluation: of what makes results of the answers
-            if training or not catching.calls:
-                raise
         return catching.take()
+
+
+@contextlib.contextmanager
+def _ended_by_failures(model: nn.Layer, catching: Catching) -> Iterator[None]:
+    """Let what comes after the layers fail, and no other sample be tried for that."""
+    forward: Callable[..., Any] = model.forward
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return forward(*args, **kwargs)
+        except Exception as error:  # of what makes results of the answers
+            if catching.calls:
+                raise Enough from error
+            raise
+
+    with replaced(model, forward=run):
+        yield

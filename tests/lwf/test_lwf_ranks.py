@@ -69,5 +69,5 @@ def test_both_ranks_have_the_same_model_and_old_head(toolkit, request):
     first, second = (json.loads((runs.folder / f"rank{r}.json").read_text()) for r in (0, 1))
     assert list(first) == ["0", "1", "2", "3"] and first == second
     heads = json.loads((runs.folder / "heads0.json").read_text())
-    assert len(set(heads.values())) == 4  # it learns, by the gradients of both
+    assert len({heads[step] for step in "123"}) == 3  # it learns, by the gradients of both
     assert list(runs.folder.rglob("*.pdlwf"))

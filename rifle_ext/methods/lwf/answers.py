@@ -118,10 +118,11 @@ def _whole(layer: Optional[nn.Layer], attribute: str) -> bool:
     return isinstance(getattr(layer, attribute, None), int)
 
 
-def channel_axis(layer: nn.Layer) -> int:
-    """The axis of the channels in a layer's result."""
-    convolution = isinstance(layer, nn.layer.conv._ConvNd)
-    return 1 if convolution and not str(layer._data_format).endswith("C") else -1
+def channel_axis(layer: nn.Layer, dimensions: int) -> int:
+    """The axis of the channels in a layer's result of so many dimensions."""
+    if isinstance(layer, nn.layer.conv._ConvNd):
+        return -1 if str(layer._data_format).endswith("C") else 1
+    return 1 if dimensions == 4 and not isinstance(layer, nn.Linear) else -1
 
 
 def overridden(
