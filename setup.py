@@ -103,10 +103,13 @@ setup(
         "rifle_ext.logs": ["seg = seg_hooks.logs", "det = det_hooks.logs"],
         "rifle_ext.methods": [
             "freeze_out = rifle_ext.methods.freeze_out:hooks",
+            "lwf = rifle_ext.methods.lwf:hooks",
             "rifle = rifle_ext.methods.rifle:hooks",
         ],
+        "rifle_ext.commands": ["lwf-export = rifle_ext.methods.lwf.export"],
         "rifle_ext.blocks": [
             "freeze_out = rifle_ext.methods.freeze_out.block:FreezeOutConfig",
+            "lwf = rifle_ext.methods.lwf.block:LwfConfig",
             "rifle = rifle_ext.methods.rifle.block:RifleConfig",
         ],
         "rifle_ext.tools": ["seg = seg_hooks.tool", "det = det_hooks.tool"],

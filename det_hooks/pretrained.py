@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Mapping, Optional
 
-from paddle import nn
+import paddle
+from paddle import Tensor, nn
 from ppdet.utils import checkpoint, download
 
 from det_hooks.trainers import trained_model
@@ -31,6 +32,36 @@ def is_here(path: str) -> bool:
     if checkpoint.is_url(path):
         return os.path.isfile(os.path.join(download.WEIGHTS_HOME, os.path.basename(path)))
     return any(os.path.isfile(stem + ".pdparams") for stem in (path, os.path.splitext(path)[0]))
+
+
+def read(trainer: Any, path: Optional[str] = None) -> Mapping[str, Tensor]:
+    """What a file of weights holds, by structured name.
+
+    Parameters
+    ----------
+    trainer
+        Whose config names the pretrained weights that are read without a path.
+    path
+        A file, its ending left out or not, or an address.
+
+    Raises
+    ------
+    RifleError
+        If there are none, or they cannot be read.
+    """
+    named = path or named_in(trainer.cfg)
+    if named is None:
+        raise RifleError("the config names no pretrain_weights")
+    said = named if path else f"pretrain_weights: {named}"
+    try:
+        here = download.get_weights_path(named) if checkpoint.is_url(named) else named
+        stem = here[: -len(".pdparams")] if here.endswith(".pdparams") else here
+        content = paddle.load(f"{stem}.pdparams")
+    except Exception as error:  # whatever a download or Paddle says of a file
+        raise RifleError(f"{said}: cannot be read ({type(error).__name__}: {error})") from error
+    if not isinstance(content, dict):
+        raise RifleError(f"{said}: no file of weights")
+    return content
 
 
 def loaded(trainer: Any, rebuild: Callable[[], nn.Layer]) -> Loaded:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Callable, Dict, Iterator
+from typing import Any, Callable, Dict, Iterator, Optional
 
 import paddle
 from paddle import nn
@@ -15,7 +15,7 @@ from rifle_ext.runtime.loading import weights_ignored
 from rifle_ext.runtime.patching import rebound
 
 
-def rebuild(snapshot: Snapshot, student: bool) -> nn.Layer:
+def rebuild(snapshot: Snapshot, student: bool, classes: Optional[int] = None) -> nn.Layer:
     """The model of the global config, with no pretrained weights loaded or downloaded.
 
     Parameters
@@ -24,14 +24,29 @@ def rebuild(snapshot: Snapshot, student: bool) -> nn.Layer:
         The config as it was before the trainer's model was built.
     student
         Put it under the name `student_model`, as distillation models do.
+    classes
+        For how many classes, if not for the config's number.
     """
     with as_of(snapshot), no_pretrained_weights():
+        if classes is not None:
+            _replace_classes(global_config, global_config.get("num_classes"), classes)
         model = create(global_config["architecture"])
     if not student:
         return model
     holder = nn.Layer()
     holder.student_model = model
     return holder
+
+
+def _replace_classes(section: Any, before: Optional[int], classes: int) -> None:
+    """Change a number of classes wherever the config says it, in place."""
+    if isinstance(section, dict):
+        if section.get("num_classes") == before and "num_classes" in section:
+            section["num_classes"] = classes
+        section = list(section.values())
+    if isinstance(section, list):
+        for item in section:
+            _replace_classes(item, before, classes)
 
 
 @contextlib.contextmanager

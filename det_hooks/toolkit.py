@@ -157,7 +157,7 @@ def _resuming(resume_weights: Callable) -> Callable:
             return resume_weights(self, *args, **kwargs)
         from rifle_ext.training.loading import loading_not_noted
 
-        self._rifle_ext_resumed = True
+        self._rifle_ext_resumed = str(args[0] if args else kwargs.get("weights"))
         with contextlib.suppress(Exception):  # a scheduler that cannot be copied
             rate = self.optimizer._learning_rate
             self._rifle_ext_rate = getattr(self, "_rifle_ext_rate", copy.deepcopy(rate))

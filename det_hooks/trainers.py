@@ -30,6 +30,18 @@ def shadows(trainer: Any) -> List[Shadow]:
     return found
 
 
+def no_loss(trainer: Any) -> Optional[str]:
+    """Why nothing can be added to the loss of a trainer's steps; None if it can.
+
+    The others call the model they train once in a step and take `loss` from what it returns.
+    """
+    if hasattr(trainer.loader, "dataset_label"):
+        return "semi-supervised training runs its model several times in a step"
+    if hasattr(trainer.model, "student_model"):
+        return "distillation from another model makes a loss of its own"
+    return None
+
+
 def length(trainer: Any) -> Tuple[int, int]:
     """Steps in all, and steps per epoch.
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Callable, Optional
+import functools
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, Optional
 
 import paddle
 from paddle import nn
@@ -14,7 +16,8 @@ from det_hooks.rebuild import rebuild
 from det_hooks.seen import config_before
 from rifle_ext.errors import RifleError
 from rifle_ext.runtime.keeping import kept_beside
-from rifle_ext.training.hooks import Hook, Hooks, TrainingRun
+from rifle_ext.runtime.saving import ENDING, before_saving
+from rifle_ext.training.hooks import Batch, Hook, Hooks, TrainingRun
 from rifle_ext.training.loading import loading_not_noted
 from rifle_ext.training.ranks import noting_wrappers
 from rifle_ext.training.unheeded import forget_block, note_heeded
@@ -54,6 +57,10 @@ def run_with_hooks(trainer: Any, train: Callable[[], Any], source: str) -> Any:
         stack.callback(_unregister, trainer, callback)
         stack.enter_context(noting_wrappers(run.wrappers))
         stack.enter_context(loading_not_noted())  # averages, evaluated or saved
+        if hooks.with_loss:
+            stack.enter_context(_terms_added(run, hooks))
+        if hooks.with_files:
+            stack.enter_context(before_saving(functools.partial(hooks.on_save, run)))
         return train()
 
 
@@ -80,6 +87,38 @@ def _refuse_others(trainer: Any, source: str) -> None:
 def _unregister(trainer: Any, callback: Callback) -> None:
     trainer._callbacks.remove(callback)
     trainer._compose_callback = ComposeCallback(trainer._callbacks)
+
+
+@contextlib.contextmanager
+def _terms_added(run: TrainingRun, hooks: Hooks) -> Iterator[None]:
+    """Inside the block the model's `loss` has the hooks' terms in it, and they stand beside it."""
+    given: Dict[str, Any] = {}
+
+    def before_forward(layer: nn.Layer, inputs: Any) -> None:
+        if layer is run.model and layer.training:
+            given.clear()
+            given.update(inputs[0])  # an architecture may write into what it is given
+
+    def after_forward(layer: nn.Layer, inputs: Any, outputs: Any) -> Any:
+        if layer is not run.model or not layer.training:
+            return outputs
+        batch = Batch(lambda model: model(dict(given)))
+        terms = hooks.losses(run, batch)
+        if not terms:
+            return outputs
+        said = {f"loss_{key}": term.detach().reshape([1]) for key, term in terms.items()}
+        whole = sum(terms.values(), outputs["loss"].reshape([1])).reshape(outputs["loss"].shape)
+        return {**outputs, "loss": whole, **said}
+
+    handles = [
+        run.model.register_forward_pre_hook(before_forward),
+        run.model.register_forward_post_hook(after_forward),
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 class HookCallback(Callback):
@@ -119,9 +158,9 @@ def training_run(trainer: Any, source: str) -> TrainingRun:
     rank = paddle.distributed.get_rank()
     student = hasattr(trainer.model, "student_model")
 
-    def again() -> nn.Layer:
+    def again(classes: Optional[int] = None) -> nn.Layer:
         with kept_beside(trainer.model):
-            return rebuild(config_before(trainer), student)
+            return rebuild(config_before(trainer), student, classes)
 
     return TrainingRun(
         model=trainers.trained_model(trainer),
@@ -141,7 +180,20 @@ def training_run(trainer: Any, source: str) -> TrainingRun:
         counted_steps=_counted(trainer),
         scalar=_scalar_writer(trainer),
         shadows=trainers.shadows(trainer),
+        resumed=_resumed(trainer),
+        no_loss=trainers.no_loss(trainer),
+        classes=trainer.cfg.get("num_classes"),
+        rebuild_for=again,
+        read_weights=functools.partial(pretrained.read, trainer),
     )
+
+
+def _resumed(trainer: Any) -> Optional[Path]:
+    """The parameters of the checkpoint that was resumed; its ending may have been left out."""
+    named = getattr(trainer, "_rifle_ext_resumed", None)
+    if named is None:
+        return None
+    return Path(named if str(named).endswith(ENDING) else f"{named}{ENDING}")
 
 
 def _counted(trainer: Any) -> Optional[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import traceback
 from typing import List, Optional
@@ -15,7 +16,11 @@ from rifle_ext.commands.doctor import command as doctor_command
 from rifle_ext.commands.report import command as report_command
 from rifle_ext.commands.training_options import ToolkitError
 from rifle_ext.commands.trial import command as trial_command
+from rifle_ext.entry_groups import entry_group
 from rifle_ext.errors import RifleError
+
+COMMANDS = "rifle_ext.commands"
+"""Entry points of modules with a command of a method's own: ``add_command(commands)``."""
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
@@ -57,4 +62,7 @@ def parser() -> argparse.ArgumentParser:
         schema,
     ):
         module.add_command(commands)
+    for _, entry in sorted(entry_group(COMMANDS).items()):
+        with contextlib.suppress(Exception):  # a package that is broken breaks its command alone
+            entry.load().add_command(commands)
     return made

@@ -6,7 +6,7 @@ import contextlib
 import copy
 import io
 import os
-from typing import Any, Callable, Dict, Iterator
+from typing import Any, Callable, Dict, Iterator, Optional
 from urllib.parse import unquote, urlparse
 
 import paddle
@@ -26,11 +26,55 @@ class QuietBuilder(SegBuilder):
     def show_msg(cls, name: str, cfg: Any) -> None:
         """Say nothing: the toolkit has shown this config once."""
 
+    def change_classes(self, classes: int) -> None:
+        """Build for another number of classes, whatever the data set has."""
+        model = self.config.dic["model"]
+        _replace_classes(model, classes_in(self.config), classes)
+        model["num_classes"] = classes
+        self._classes = classes
 
-def rebuild(config: Any) -> nn.Layer:
-    """The model of a `paddleseg.cvlibs.Config`, with no pretrained weights loaded or downloaded."""
+    @property
+    def train_dataset_class(self) -> Any:
+        """The data set's, which has to have as many classes as the model."""
+        found = super().train_dataset_class
+        classes = getattr(self, "_classes", None)
+        return found if classes is None else type("Other", (found,), {"NUM_CLASSES": classes})
+
+
+def _replace_classes(section: Any, before: Optional[int], classes: int) -> None:
+    """Change a number of classes wherever a part of the model says it, in place."""
+    if isinstance(section, dict):
+        if "num_classes" in section and section["num_classes"] == before:
+            section["num_classes"] = classes
+        section = list(section.values())
+    if isinstance(section, list):
+        for item in section:
+            _replace_classes(item, before, classes)
+
+
+def rebuild(config: Any, classes: Optional[int] = None) -> nn.Layer:
+    """The model of a `paddleseg.cvlibs.Config`, with no pretrained weights loaded or downloaded.
+
+    Parameters
+    ----------
+    config
+        It stays as it is.
+    classes
+        For how many classes, if not for the config's number.
+    """
     with no_pretrained_weights(), contextlib.redirect_stdout(io.StringIO()):
-        return QuietBuilder(copy.deepcopy(config)).model
+        builder = QuietBuilder(copy.deepcopy(config))
+        if classes is not None:
+            builder.change_classes(classes)
+        return builder.model
+
+
+def classes_in(config: Any) -> Optional[int]:
+    """How many classes a config's model is built for, the background among them."""
+    said = config.dic.get("model", {}).get("num_classes")
+    if said is None:
+        said = getattr(QuietBuilder(config).train_dataset_class, "NUM_CLASSES", None)
+    return said
 
 
 @contextlib.contextmanager

@@ -7,21 +7,23 @@ import functools
 import inspect
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 import paddle
-from paddle import nn
+from paddle import Tensor, nn
 
 from rifle_ext.errors import RifleError
 from rifle_ext.redraw.reset import write_model
 from rifle_ext.runtime.keeping import kept_beside
 from rifle_ext.runtime.patching import replaced
-from rifle_ext.training.hooks import Hook, Hooks, TrainingRun
+from rifle_ext.runtime.saving import before_saving
+from rifle_ext.training.hooks import Batch, Hook, Hooks, TrainingRun
 from rifle_ext.training.loading import loaded_into, loading_not_noted
 from rifle_ext.training.ranks import noting_wrappers
 from rifle_ext.training.unheeded import note_heeded
+from seg_hooks import pretrained
 from seg_hooks.probe import forward
-from seg_hooks.rebuild import rebuild
+from seg_hooks.rebuild import classes_in, rebuild
 
 
 def run_with_hooks(
@@ -63,6 +65,12 @@ def run_with_hooks(
             "init_ema_params": _noting_average(loop.init_ema_params, run),
         }
         stack.enter_context(replaced(loop, **noting))
+        if hooks.with_loss:
+            terms = _Terms(run, hooks, loop, arguments.arguments["train_dataset"])
+            stack.callback(run.model.register_forward_pre_hook(terms.before_forward()).remove)
+            stack.enter_context(terms.added())
+        if hooks.with_files:
+            stack.enter_context(before_saving(functools.partial(hooks.on_save, run)))
         if arguments.arguments.get("use_vdl"):
             import visualdl
 
@@ -104,12 +112,17 @@ def training_run(loop: ModuleType, given: Dict[str, Any], config: Any, source: s
         loaded=lambda: loaded_into(given["model"]),
         rebuild=lambda: _built_again(given["model"], config),
         stops_early=None if intervals is None else f"early_stop_intervals = {intervals}",
+        resumed=pretrained.resumed(given.get("resume_model")),
+        classes=classes_in(config),
+        exclusive=True,
+        rebuild_for=lambda classes: _built_again(given["model"], config, classes),
+        read_weights=functools.partial(pretrained.read, config),
     )
 
 
-def _built_again(model: nn.Layer, config: Any) -> nn.Layer:
+def _built_again(model: nn.Layer, config: Any, classes: Optional[int] = None) -> nn.Layer:
     with kept_beside(model):
-        return rebuild(config)
+        return rebuild(config, classes)
 
 
 def _steps_per_epoch(dataset: Any, batch_size: int) -> int:
@@ -171,6 +184,54 @@ class _Steps:
             return self._evaluate(*args, **kwargs)
         finally:
             self._between = between
+
+
+class _Terms:
+    """Adds what the hooks give to the list of losses that PaddleSeg's loop sums up.
+
+    That list is made by the loop's own `loss_computation`, or by the model's, if it has one.
+    """
+
+    def __init__(self, run: TrainingRun, hooks: Hooks, loop: ModuleType, dataset: Any) -> None:
+        self._run, self._hooks, self._loop = run, hooks, loop
+        self._ignore = getattr(dataset, "ignore_index", 255)
+        self._given: tuple = ()
+
+    def before_forward(self) -> Callable[[nn.Layer, Any], None]:
+        """A forward-pre-hook for the model, which notes what it is given; a plain function."""
+
+        def before_forward(layer: nn.Layer, inputs: Any) -> None:
+            if layer is self._run.model and layer.training:
+                self._given = inputs
+
+        return before_forward
+
+    @contextlib.contextmanager
+    def added(self) -> Iterator[None]:
+        """Inside the block the losses have the hooks' terms among them."""
+        with contextlib.ExitStack() as stack:
+            computed = {"loss_computation": self._with_terms(self._loop.loss_computation)}
+            stack.enter_context(replaced(self._loop, **computed))
+            model = self._run.model
+            if hasattr(model, "loss_computation"):
+                vars(model)["loss_computation"] = self._with_terms(model.loss_computation)
+                stack.callback(vars(model).pop, "loss_computation", None)
+            yield
+
+    def _with_terms(self, compute: Callable) -> Callable:
+        signature = inspect.signature(compute)
+
+        def loss_computation(*args: Any, **kwargs: Any) -> List[Tensor]:
+            given = self._given  # a model's own may call the model on something else
+            losses = compute(*args, **kwargs)
+            said = signature.bind(*args, **kwargs).arguments
+            labels = said.get("labels")
+            if labels is None:  # a model's own: of outputs, losses and the loader's batch
+                labels = list(said.values())[2]["label"]
+            batch = Batch(lambda model: model(*given), labels == self._ignore)
+            return [*losses, *self._hooks.losses(self._run, batch).values()]
+
+        return loss_computation
 
 
 def _noting_start(resume: Callable, run: TrainingRun) -> Callable:

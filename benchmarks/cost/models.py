@@ -12,7 +12,7 @@ import json
 import sys
 from pathlib import Path
 from statistics import median
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, Optional
 
 import paddle
 
@@ -58,8 +58,16 @@ def main(toolkit: str, config: str, device: str = "cpu") -> Dict[str, Any]:
         }
 
 
-def training_step(run: TrainingRun) -> Callable[[], None]:
-    """Forward, backward and update on the run's sample, with a loss that needs no labels."""
+def training_step(run: TrainingRun, term: Optional[Callable[[], Any]] = None) -> Callable[[], None]:
+    """Forward, backward and update on the run's sample, with a loss that needs no labels.
+
+    Parameters
+    ----------
+    run
+        The training.
+    term
+        What gives another term of the loss, after the forward pass.
+    """
 
     def step() -> None:
         outputs = run.forward()
@@ -68,6 +76,8 @@ def training_step(run: TrainingRun) -> Callable[[], None]:
         else:
             floats = [t for t in tensors_in(outputs) if t.dtype == paddle.float32]
             loss = sum(tensor.square().mean() for tensor in floats)
+        if term is not None:
+            loss = loss + term()
         loss.backward()
         run.optimizer.step()
         run.optimizer.clear_grad()
@@ -142,12 +152,12 @@ def _memory(run: TrainingRun, plan: Plan) -> Dict[str, float]:
     """Host memory a reset needs at its peak, in copies of the model, and what stays after it."""
     size = sum(p.size * p.element_size() for p in run.model.parameters())
     gc.collect()
-    before = _resident()
+    before = resident()
     Path("/proc/self/clear_refs").write_text("5")  # start the peak anew
     reinitialize(plan.selection.tensors, plan.draw(2), run.optimizer)
-    peak = _resident("VmHWM")
+    peak = resident("VmHWM")
     gc.collect()
-    after = _resident()
+    after = resident()
     return {
         "model_megabytes": size / 2**20,
         "peak_in_models": (peak - before) / size,
@@ -155,7 +165,7 @@ def _memory(run: TrainingRun, plan: Plan) -> Dict[str, float]:
     }
 
 
-def _resident(what: str = "VmRSS") -> int:
+def resident(what: str = "VmRSS") -> int:
     """Bytes of memory of this process that are in use, or were at most (VmHWM)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith(what))

@@ -25,6 +25,7 @@ from benchmarks.transfer.__main__ import pretrain
 from benchmarks.transfer.outcome import outcome
 from benchmarks.transfer.places import Place
 from benchmarks.transfer.regimes import REGIMES
+from rifle_ext.commands.trial.records import append, read
 from rifle_ext.training.hooks import Hook, TrainingRun
 
 RESULTS = Path(__file__).parent / "results/trainings.jsonl"
@@ -76,9 +77,9 @@ def main() -> None:
         for place in PLACES:
             for name in SETTINGS:
                 key = f"{place.model}/{name}/{seed}"
-                if key not in records.read(RESULTS):
+                if key not in read(RESULTS):
                     found = fine_tune(place, name, seed, work)
-                    records.append(RESULTS, {"key": key, **found, **records.environment()})
+                    append(RESULTS, {"key": key, **found, **records.environment()})
                     print(key, found["metric"], found["seconds"], flush=True)
 
 

@@ -70,7 +70,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--work", type=Path, default=Path("output/transfer"), help="folder for data and outputs")
     add("--data", type=Path, help="folder of camvid, bccd and efficientnet_lite0.npz")
     add("--results", type=Path, default=records.RESULTS, help="JSON lines, one for each training")
-    add("--seeds", type=_numbers, default=experiments.CONFIRM, help="such as 0-4; default 5-14")
+    add("--seeds", type=parse_seeds, default=experiments.CONFIRM, help="such as 0-4; default 5-14")
     add("--jobs", type=int, default=1, help="trainings at a time")
     add("--only", default="", help="beginnings of the keys to run: data/model/regime/arm/seed")
     add("--device", choices=["cpu", "gpu"], default="cpu")
@@ -79,7 +79,8 @@ def parse_arguments() -> argparse.Namespace:
     return chosen
 
 
-def _numbers(text: str) -> range:
+def parse_seeds(text: str) -> range:
+    """The seeds from the first to the last of what is written as ``0-4``."""
     first, _, last = text.partition("-")
     return range(int(first), int(last or first) + 1)
 

@@ -96,7 +96,7 @@ def digest(run: Run, source: str) -> str:
     sizes = drawn if data.write else (data_sets.EVERY,)
     images = [data.few, data.several, *sizes, data_sets.VERSION, _what(regime)]
     bases = resolved(base_of(run.place.model))
-    return _hash([source, {**config, "_base_": 0, "_BASE_": 0}, bases, images, run.blocks()])
+    return digest_of([source, {**config, "_base_": 0, "_BASE_": 0}, bases, images, run.blocks()])
 
 
 def source_digest(name: str, model: str) -> str:
@@ -104,7 +104,7 @@ def source_digest(name: str, model: str) -> str:
     config = source_config(model, Path(name), Path("weights"))
     sizes = [data_sets.SOURCE, data_sets.SIZE, data_sets.VERSION]
     bases = resolved(base_of(model))
-    return _hash([{**config, "_base_": 0, "_BASE_": 0}, bases, sizes])
+    return digest_of([{**config, "_base_": 0, "_BASE_": 0}, bases, sizes])
 
 
 def base_of(model: str) -> Path:
@@ -125,7 +125,8 @@ def _what(regime: Regime) -> Dict[str, Any]:
     return {k: v for k, v in asdict(regime).items() if k not in ("words", "length")}
 
 
-def _hash(what: Any) -> str:
+def digest_of(what: Any) -> str:
+    """A digest of JSON-ready data, 16 hex digits."""
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -10,9 +10,9 @@ import contextlib
 import functools
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, List, Mapping, Optional
+from typing import Any, Callable, Dict, List, Mapping, Optional
 
-from paddle import DataParallel, nn
+from paddle import DataParallel, Tensor, nn
 from paddle.optimizer import Optimizer
 
 from rifle_ext.heads.outputs import Forward
@@ -75,6 +75,19 @@ class TrainingRun:
     first_rate
         A copy of the optimizer's learning rate from before a checkpoint was loaded into it, where a
         trainer does that before training begins; a scheduler of the user's own may count its steps.
+    resumed
+        The file of parameters of the checkpoint that is resumed. Known when training begins.
+    no_loss
+        Why no term can be added to the loss of this training; None if one can.
+    classes
+        How many classes the config says there are, as it counts them; None if it says nothing.
+    exclusive
+        Whether each place of an image has exactly one of those classes.
+    rebuild_for
+        Builds the model again as `rebuild` does, for another number of classes.
+    read_weights
+        What a file of weights holds, by name; of the config's pretrained weights without a path.
+        Raises RifleError if there is none or it cannot be read.
     """
 
     model: nn.Layer
@@ -97,6 +110,12 @@ class TrainingRun:
     methods: Active = field(default_factory=dict)
     wrappers: List[DataParallel] = field(default_factory=list)
     first_rate: Optional[Rate] = None
+    resumed: Optional[Path] = None
+    no_loss: Optional[str] = None
+    classes: Optional[int] = None
+    exclusive: bool = False
+    rebuild_for: Optional[Callable[[int], nn.Layer]] = None
+    read_weights: Optional[Callable[[Optional[str]], Mapping[str, Tensor]]] = None
 
     @property
     def rate(self) -> Rate:
@@ -107,6 +126,23 @@ class TrainingRun:
     def events(self) -> EventLog:
         """The record of what happens, one for all methods; from the first step on, on rank 0."""
         return EventLog(self.save_dir, resumed=self.start_step > 0)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What the model of a training was given in one step.
+
+    Attributes
+    ----------
+    forward
+        Runs a model of the same kind on it, as the trainer runs its own.
+    ignored
+        Which pixels of the labels no loss is to count: booleans of shape ``(images, height,
+        width)``; None where labels are no pixels.
+    """
+
+    forward: Callable[[nn.Layer], Any]
+    ignored: Optional[Tensor] = None
 
 
 class Hook:
@@ -144,6 +180,19 @@ class Hook:
         """`step` optimizer steps are done, with the last one's evaluation and checkpoint.
 
         The forward pass of the next one follows.
+        """
+
+    def loss(self, run: TrainingRun, batch: Batch) -> Optional[Tensor]:
+        """A term to be added to the loss of this step, one value; None for none.
+
+        Between the forward pass and the backward pass, in the precision of the training; never in
+        an evaluation.
+        """
+
+    def on_save(self, run: TrainingRun, path: Path) -> None:
+        """A file of the model's parameters is about to be written, by this process.
+
+        What belongs beside it can be kept there.
         """
 
     def on_train_end(self, run: TrainingRun) -> None:
@@ -185,6 +234,34 @@ class Hooks(Hook):
         """Each in its order."""
         for hook in self._hooks:
             hook.on_step_begin(run, step)
+
+    @property
+    def with_loss(self) -> bool:
+        """Whether any of them may add to the loss."""
+        return self._any_has("loss")
+
+    @property
+    def with_files(self) -> bool:
+        """Whether any of them may keep something beside the model's parameters."""
+        return self._any_has("on_save")
+
+    def _any_has(self, place: str) -> bool:
+        return any(getattr(type(hook), place) is not getattr(Hook, place) for hook in self._hooks)
+
+    def losses(self, run: TrainingRun, batch: Batch) -> Dict[str, Tensor]:
+        """What each method adds to the loss, by its key."""
+        found = {}
+        for key, hooks in self.active.items():
+            terms = [hook.loss(run, batch) for hook in hooks]
+            added = [term for term in terms if term is not None]
+            if added:
+                found[key] = sum(added[1:], added[0])
+        return found
+
+    def on_save(self, run: TrainingRun, path: Path) -> None:
+        """Each in its order."""
+        for hook in self._hooks:
+            hook.on_save(run, path)
 
     def on_train_end(self, run: TrainingRun) -> None:
         """Each, the other way round, whatever another one raises."""

@@ -22,15 +22,20 @@ def main(toolkit, folder, *flags):
 
     class Record(Hook):
         priority = 100
-        seen = {}
+        seen, heads = {}, {}
 
         def on_step_begin(self, run, step):
             # Running statistics of batch normalization are each rank's own.
             own = ("._mean", "._variance")
             named = run.model.named_parameters()
-            self.seen[step] = digest({name: p for name, p in named if not name.endswith(own)})
+            held = {name: p for name, p in named if not name.endswith(own)}
+            for hook in run.methods.get("lwf", ()):
+                held.update({f"old.{name}": p for name, p in hook._head.state().items()})
+                self.heads[step] = digest(hook._head.state())
+            self.seen[step] = digest(held)
             rank = paddle.distributed.get_rank()
             (Path(folder) / f"rank{rank}.json").write_text(json.dumps(self.seen))
+            (Path(folder) / f"heads{rank}.json").write_text(json.dumps(self.heads))
 
     if os.environ.get("ODD_RANK") == os.environ.get("PADDLE_TRAINER_ID", "0"):
         from rifle_ext.redraw import fresh

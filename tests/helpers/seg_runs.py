@@ -100,6 +100,7 @@ def state_of(optimizer, named):
         (kind, names[key]): tensor.numpy()
         for kind, tensors in optimizer._accumulators.items()
         for key, tensor in tensors.items()
+        if key in names  # a method may train parameters of its own
     }
 
 

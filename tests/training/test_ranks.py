@@ -1,17 +1,13 @@
 """Two processes that train together: the same values on every rank, resets, freezing and all."""
 
 import json
-import os
-import shutil
-import socket
-import subprocess
-import sys
 
 import numpy as np
 import paddle
 import pytest
 import yaml
 from conftest import ROOT
+from launching import launch
 
 from rifle_ext.commands.training_options import toolkits
 from rifle_ext.methods.rifle.block import parse_block
@@ -19,65 +15,10 @@ from rifle_ext.methods.rifle.plan import Plan
 from rifle_ext.redraw.reset import reinitialize
 from rifle_ext.training.setup import Request
 
-SCRIPT = ROOT / "tests/helpers/ranks.py"
 RIFLE = {
     "re_init_iter": 2, "max_re_num": 1, "warm_up": 1, "ramp": 1, "head_lr": {"scale": 2},
     "weight_initializer": "LSUV",  # by the batches of both
 }  # fmt: skip
-
-NOT_CONNECTED = ("Connection refused", "Address already in use", "TIMEOUT self_rank")
-"""What Paddle says where two ranks did not find each other, on a loaded machine in the main."""
-
-
-def launch(folder, *arguments, **options):
-    """Run two ranks; again if they did not find each other, which Paddle leaves to luck."""
-    for _ in range(3):
-        code, logs = launch_once(folder, *arguments, **options)
-        if not code or not any(said in logs for said in NOT_CONNECTED):
-            break
-    return code, logs
-
-
-def launch_once(folder, *arguments, machines=1, **environment):
-    """Run two ranks: of one machine, or of two, for which two launchers stand."""
-    for log in folder.glob("log?"):
-        shutil.rmtree(log)
-    port = free_port()
-    where = {
-        1: [["--nproc_per_node", "2", "--backend", "gloo"]],
-        2: [
-            ["--nnodes", "2", "--master", f"127.0.0.1:{port}", "--rank", rank]
-            for rank in ("0", "1")
-        ],
-    }[machines]
-    # The launcher of several machines takes the backend from the environment.
-    merged = {**os.environ, "CUDA_VISIBLE_DEVICES": "", **environment}
-    if machines == 2:
-        merged["PADDLE_DISTRI_BACKEND"] = "gloo"
-    running = [
-        subprocess.Popen(
-            [sys.executable, "-m", "paddle.distributed.launch", *flags]
-            + ["--log_dir", str(folder / f"log{index}"), str(SCRIPT), *map(str, arguments)],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=merged,
-            cwd=folder,
-        )
-        for index, flags in enumerate(where)
-    ]
-    try:
-        codes = [process.wait(timeout=240) for process in running]
-    finally:
-        for process in running:
-            process.kill()
-    logs = "".join(p.read_text(errors="replace") for p in folder.glob("log?/workerlog.*"))
-    return max(codes), logs
-
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 def seg_arguments(seg, **block):

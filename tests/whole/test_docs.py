@@ -167,11 +167,11 @@ def test_options_of_documented_commands_exist(capsys):
     for page in PAGES:
         for line in re.findall(r"(?:^|`)\$? ?(rifle-ext [a-z][^`\n|]*)", page.read_text(), re.M):
             arguments = shlex.split(line.replace("[123]", "1"))[1:]
-            if arguments[0] not in ("plan", "init", "report", "doctor", "schema"):
+            if arguments[0] not in ("plan", "init", "report", "doctor", "schema", "lwf-export"):
                 continue
             if arguments[0] in ("plan", "init") and "--toolkit" not in arguments:
                 continue  # the name of the command in a sentence
-            if arguments == ["report"]:
+            if arguments in (["report"], ["lwf-export"]):
                 continue
             cli.parser().parse_args(arguments)
 

@@ -19,6 +19,8 @@ from paddle.optimizer import SGD, Momentum, Optimizer
 
 from rifle_ext.methods.rifle.block import RifleConfig
 from rifle_ext.methods.rifle.schedule import Schedule, cosine
+from rifle_ext.training.warm_up import Factors
+from rifle_ext.training.warm_up import factors as factors_since
 
 QUICK = 20
 """Steps within which a fresh head is to come back: `scale: auto` is what brings it there."""
@@ -167,25 +169,6 @@ def recovery(
     return Recovery(start, end, scale, iterations if scale != 1 else 0, expected, enough)
 
 
-@dataclass(frozen=True)
-class Factors:
-    """What learning rates are multiplied by at one step.
-
-    Attributes
-    ----------
-    head
-        That of the output layers.
-    rest
-        That of everything else.
-    still
-        Running statistics of everything else stand still.
-    """
-
-    head: float = 1.0
-    rest: float = 1.0
-    still: bool = False
-
-
 def factors(step: int, recovery: Optional[Recovery], warm_up: int = 0, ramp: int = 0) -> Factors:
     """The factors of the step that follows `step` done ones.
 
@@ -202,11 +185,7 @@ def factors(step: int, recovery: Optional[Recovery], warm_up: int = 0, ramp: int
         return Factors()
     since = step - recovery.start
     head = recovery.scale if since < recovery.iterations else 1.0
-    if since < warm_up:
-        return Factors(head, 0.0, still=True)
-    if since < warm_up + ramp:
-        return Factors(head, (since - warm_up + 1) / (ramp + 1))
-    return Factors(head)
+    return factors_since(since, warm_up, ramp, head)
 
 
 def at(step: int, ways: Sequence[Recovery]) -> Optional[Recovery]:

@@ -1,0 +1,65 @@
+"""`rifle-ext lwf-export`: the old model as it is after a training, for the toolkit's own tools."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from rifle_ext.errors import RifleError
+
+MODEL, HEAD = ".pdparams", ".pdlwf"
+
+
+def add_command(commands: Any) -> None:
+    """Add the command to the parser's."""
+    parser = commands.add_parser(
+        "lwf-export",
+        help="the old model that a training with lwf has kept",
+        description="Write the weights of the old model as a training with an lwf block has left "
+        "it: what the old and the new classes share, and the old output layers. A config with the "
+        "old number of classes evaluates, uses and exports it with the toolkit's own tools.",
+    )
+    parser.set_defaults(command=run)
+    parser.add_argument(
+        "checkpoint", type=Path, help="a file of the training's, such as iter_1000/model.pdparams"
+    )
+    parser.add_argument("output", type=Path, help="the file to write, such as old.pdparams")
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Write the file; returns the exit code."""
+    tensors, kept = export(chosen.checkpoint, chosen.output)
+    print(f"{chosen.output}: {tensors} tensors, {kept} of them of the old output layers")
+    return 0
+
+
+def export(checkpoint: Path, output: Path) -> Any:
+    """Put a checkpoint's tensors and the old head beside it into one file.
+
+    Returns
+    -------
+    tuple
+        How many tensors it has, and how many of these are the old head's.
+
+    Raises
+    ------
+    RifleError
+        If a file is missing, or the two do not belong together.
+    """
+    import paddle
+
+    model = checkpoint if checkpoint.suffix == MODEL else Path(f"{checkpoint}{MODEL}")
+    for path, what in ((model, "no such checkpoint"), (model.with_suffix(HEAD), "no old head")):
+        if not path.is_file():
+            raise RifleError(
+                f"lwf-export: {path}: {what}; give a file that a training with an lwf block has "
+                "written"
+            )
+    tensors, head = paddle.load(str(model)), paddle.load(str(model.with_suffix(HEAD)))
+    foreign = [name for name in head if name not in tensors]
+    if foreign:
+        raise RifleError(f"lwf-export: {model} has no {foreign[0]}, as the old head beside it has")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    paddle.save({**tensors, **head}, str(output))
+    return len(tensors), len(head)

@@ -1,0 +1,150 @@
+"""The old output layers, which learn on beside the new ones, and what is kept of them."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any, Dict, List, Sequence
+
+import paddle
+from paddle import Tensor, nn
+from paddle.optimizer import Optimizer
+
+from rifle_ext.errors import RifleError
+from rifle_ext.methods.lwf.answers import Answer
+
+ENDING = ".pdlwf"
+"""Of the file beside a checkpoint's ``.pdparams`` that holds the old head."""
+
+
+class OldHead:
+    """Copies of the old output layers that depend on the number of classes.
+
+    The training's optimizer steps them with everything else, so its state for them is in the
+    checkpoint's own ``.pdopt``, under names that are the same in each process.
+
+    Parameters
+    ----------
+    network
+        The old network.
+    answers
+        Which of its layers.
+    depending
+        Names of its tensors that depend on the number of classes: what is kept in a file.
+    """
+
+    def __init__(
+        self, network: nn.Layer, answers: Sequence[Answer], depending: Sequence[str]
+    ) -> None:
+        layers = dict(network.named_sublayers())
+        wanted = dict.fromkeys(a.name for a in answers if a.of_classes and a.kind != "none")
+        self._layers = {name: copy.deepcopy(layers[name]) for name in wanted}
+        state = network.state_dict()
+        self._kept = {name: state[name] for name in depending}
+        for name, layer in self._layers.items():
+            for key, parameter in layer.named_parameters():
+                parameter.name = f"lwf.{name}.{key}"
+                parameter.stop_gradient = False
+        self.parameters: List[Tensor] = [
+            parameter for layer in self._layers.values() for parameter in layer.parameters()
+        ]
+        self._handles: List[Any] = []
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._layers
+
+    def answer(self, name: str, given: Tensor) -> Tensor:
+        """What an old layer makes of the input of the new one."""
+        return self._layers[name](given)
+
+    def state(self) -> Dict[str, Tensor]:
+        """All tensors of the old model that depend on the number of classes, as they are now."""
+        now = {
+            f"{name}.{key}": tensor
+            for name, layer in self._layers.items()
+            for key, tensor in layer.state_dict().items()
+        }
+        return {**self._kept, **now}
+
+    def load(self, path: Path) -> None:
+        """Go on from the head beside a checkpoint.
+
+        Raises
+        ------
+        RifleError
+            If there is none, or it is another model's.
+        """
+        if not path.is_file():
+            raise RifleError(
+                f"{path}: there is no such file, so the checkpoint that is resumed was not made "
+                "with lwf, or its old head was taken away; begin the training anew"
+            )
+        held = paddle.load(str(path))
+        for name, layer in self._layers.items():
+            for key, tensor in layer.state_dict().items():
+                value = held.get(f"{name}.{key}")
+                if value is None or list(value.shape) != list(tensor.shape):
+                    raise RifleError(f"{path}: it is of another model, or of other classes")
+                tensor.set_value(value)
+
+    def save(self, path: Path) -> None:
+        """Write the head into a file."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        paddle.save(self.state(), str(path))
+
+    def begin(self, optimizer: Optimizer) -> None:
+        """Let an optimizer step the head, and several processes average its gradients.
+
+        Raises
+        ------
+        RifleError
+            If the optimizer has no list of parameters of its own.
+        """
+        held = getattr(optimizer, "_parameter_list", None)
+        if not isinstance(optimizer, Optimizer) or not isinstance(held, list) or not held:
+            raise RifleError(
+                f"lwf: the optimizer is a {type(optimizer).__name__}, to which the old head cannot "
+                "be given; train with one of paddle.optimizer"
+            )
+        if isinstance(held[0], dict):
+            optimizer._add_param_group({"params": list(self.parameters)})
+        else:
+            held.extend(self.parameters)
+        for parameter in self.parameters:
+            parameter._register_backward_hook(_averaging(parameter))
+
+    def forget_gradients(self) -> None:
+        """Before a step: a toolkit's loop clears those of its model alone."""
+        for parameter in self.parameters:
+            parameter.clear_gradient(False)
+
+    def end(self, optimizer: Optimizer) -> None:
+        """Take the head from the optimizer."""
+        ours = {id(parameter) for parameter in self.parameters}
+        groups = optimizer._param_groups
+        if groups and isinstance(groups[0], dict):
+            groups[:] = [g for g in groups if not ours & {id(p) for p in g["params"]}]
+        else:
+            groups[:] = [parameter for parameter in groups if id(parameter) not in ours]
+
+    def to(self, device: str) -> None:
+        """Move the head."""
+        for layer in self._layers.values():
+            layer.to(device)
+
+
+def _averaging(parameter: Tensor) -> Any:
+    """Averages a gradient over the processes as soon as it is whole.
+
+    A model for several processes does that for its own parameters alone.
+    """
+
+    def average(*unused: Any) -> None:
+        ranks = paddle.distributed.get_world_size()
+        if ranks > 1 and parameter.grad is not None:
+            gradient = parameter.grad
+            with paddle.no_grad():
+                paddle.distributed.all_reduce(gradient)
+                gradient.scale_(1.0 / ranks)
+
+    return average

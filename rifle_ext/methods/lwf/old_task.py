@@ -1,0 +1,233 @@
+"""The old task of a training: its network, and which of that network's answers are kept."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Dict, List, Mapping
+
+import numpy as np
+import paddle
+from paddle import Tensor, nn
+
+from rifle_ext.errors import RifleError
+from rifle_ext.heads.catching import Call, calls_of
+from rifle_ext.heads.classes import depending, load, number_in, shapes_of
+from rifle_ext.heads.outputs import find_outputs
+from rifle_ext.methods.lwf.answers import (
+    Answer,
+    Sizes,
+    bins_around,
+    channel_axis,
+    kind_of,
+    overridden,
+    with_sureness,
+)
+from rifle_ext.methods.lwf.block import LwfConfig
+from rifle_ext.redraw.fresh import SecondModel
+from rifle_ext.training.hooks import TrainingRun
+
+CLOSE = 1e-4
+"""How near two networks' answers are that are the same, relative to the largest."""
+
+
+class OldTask:
+    """The old network of a training, and which of its answers are to be kept.
+
+    Three models are built on the CPU for it, one of which stays: the old one. It is checked that
+    its output layers give, on a trunk under another head, what they give in the old network; so
+    whatever can be caught at an output layer is served, and nothing else.
+
+    Parameters
+    ----------
+    block
+        The validated `lwf:` block.
+    run
+        The training.
+
+    Attributes
+    ----------
+    classes
+        How many the old network has.
+    depending
+        Names of the tensors whose shapes depend on that number.
+    network
+        The old network, with its weights, on the CPU and in evaluation mode.
+    answers
+        Its answers in the order of its forward pass.
+    calls
+        How often it runs their layers in one.
+    new
+        The trainable parameters of the output layers of the new classes, by structured name.
+
+    Raises
+    ------
+    RifleError
+        If the training or its model cannot be served, with the reason.
+    """
+
+    def __init__(self, block: LwfConfig, run: TrainingRun) -> None:
+        if run.no_loss is not None:
+            raise RifleError(f"lwf: nothing can be added to the loss: {run.no_loss}")
+        if run.classes is None or run.rebuild_for is None or run.read_weights is None:
+            raise RifleError("lwf: the config says no number of classes")
+        self.source = block.teacher or "the pretrained weights"
+        try:
+            weights = run.read_weights(block.teacher)
+        except RifleError as error:
+            raise RifleError(f"lwf.teacher: {error}") from error
+        same, more = _built(run, run.classes), _built(run, run.classes + 1)
+        shapes, one_more = (shapes_of(model.state_dict()) for model in (same, more))
+        self.depending = depending(shapes, one_more)
+        if not self.depending:
+            raise RifleError(
+                f"lwf: nothing in {type(run.model).__name__} depends on the number of classes, so "
+                "there is no old head to keep"
+            )
+        self.classes = block.num_classes or self._number(weights, shapes, one_more, run.classes)
+        alike = self.classes == run.classes
+        self.network = _built(run, self.classes)
+        try:
+            load(self.network, weights)
+        except RifleError as error:
+            raise RifleError(
+                f"lwf.teacher: {self.source}: not the weights of this whole model for "
+                f"{self.classes} classes: {error}"
+            ) from error
+        outputs = find_outputs(run.model, run.forward, run.gives_losses, same).parameters
+        self.new = {name: p for name, p in outputs.items() if name in self.depending}
+        owners = {name.rpartition(".")[0] for name in outputs}
+        other = more if alike else same
+        load(other, weights, strict=False)
+        _unlike(other, self.depending)
+        numbers = self.classes, run.classes + 1 if alike else run.classes
+        self.answers = self._answers(block, run, owners, other, numbers)
+        self.network.eval()
+
+    def _number(self, weights: Any, shapes: Any, one_more: Any, classes: int) -> int:
+        try:
+            return number_in(shapes_of(weights), shapes, one_more, classes)
+        except RifleError as error:
+            raise RifleError(
+                f"lwf.teacher: {self.source}: {error}; name the weights of a whole model"
+            ) from error
+
+    def _answers(
+        self, block: LwfConfig, run: TrainingRun, owners: Any, other: nn.Layer, numbers: Any
+    ) -> List[Answer]:
+        """The answers, once it is checked that they can be kept on another head's trunk."""
+        ours = calls_of(self.network, owners, run.forward, training=False)
+        theirs = calls_of(other, owners, run.forward, training=False)
+        trained = calls_of(other, owners, run.forward, training=True)
+        self._check(ours, theirs, trained)
+        layers = dict(self.network.named_sublayers())
+        found, kept, turns = [], [], Counter()  # type: ignore[var-annotated]
+        further = {id(call.given) for call in ours}
+        for call, their in zip(ours, theirs):
+            nth = turns[call.name]
+            turns[call.name] += 1
+            if id(call.made) in further:  # a learned scale follows
+                continue
+            axis = channel_axis(layers[call.name], len(call.made.shape))  # type: ignore[union-attr]
+            channels = [c.made.shape[axis] for c in (call, their)]  # type: ignore[union-attr]
+            sizes = Sizes.of(channels[0], numbers[0], channels[1], numbers[1])
+            bins = [b for b in bins_around(call.name, self.network) if 4 * b == channels[0]]
+            kind, group = kind_of(sizes, run.exclusive, bins[0] if bins else None)
+            found.append(Answer(call.name, nth, self._of_classes(call), kind, group, axis))
+            kept.append(call)
+        sizes_of = [c.made.shape[a.axis] for a, c in zip(found, kept)]  # type: ignore[union-attr]
+        found = overridden(found, block.kinds, sizes_of)
+        names = {answer.name for answer in found}
+        self.calls = sum(call.name in names for call in ours)
+        if not any(answer.of_classes and answer.kind != "none" for answer in found):
+            raise RifleError(
+                f"lwf: no answer of {type(self.network).__name__} is of classes, so there is "
+                "nothing to keep"
+            )
+        return found if run.exclusive else with_sureness(found, kept)
+
+    def _of_classes(self, call: Call) -> bool:
+        return any(name.rpartition(".")[0] == call.name for name in self.depending)
+
+    @paddle.no_grad()
+    def _check(self, ours: List[Call], theirs: List[Call], trained: List[Call]) -> None:
+        """That the old output layers answer on another head's trunk as in the old network."""
+        kind = type(self.network).__name__
+        layers = dict(self.network.named_sublayers())
+        if not ours or [c.name for c in ours] != [c.name for c in theirs]:
+            raise RifleError(f"lwf: {kind}: no output layer of it could be seen at work")
+        for our, their in zip(ours, theirs):
+            if our.made is None or their.made is None or their.given is None:
+                raise RifleError(f"lwf: {kind}: {our.name} is no layer of one input and one result")
+            answer = their.made
+            if self._of_classes(our):
+                try:
+                    answer = layers[our.name](their.given)
+                except Exception:  # whatever a layer says of another shape
+                    answer = None
+            if answer is None or not _close(answer, our.made):
+                raise RifleError(
+                    f"lwf: {kind}: what {our.name} answers depends on other layers that depend on "
+                    "the number of classes, so the old answers cannot be had from the trunk of "
+                    "the new model"
+                )
+        for our, their, now in _aligned(ours, theirs, trained):
+            if now is None or now.given is None or not _close(now.given, their.given):
+                raise RifleError(
+                    f"lwf: {kind}: {our.name} is run on something else in training than in "
+                    "evaluation (on samples of boxes, or on targets), so the teacher's answers "
+                    "belong to no answers of the training's model"
+                )
+
+
+def _aligned(ours: List[Call], theirs: List[Call], trained: List[Call]) -> Any:
+    """Calls in evaluation with those in training, which may be of more layers."""
+    rest: Dict[str, List[Call]] = {}
+    for call in trained:
+        rest.setdefault(call.name, []).append(call)
+    counts = Counter(call.name for call in ours)
+    for our, their in zip(ours, theirs):
+        same = rest.get(our.name, [])
+        yield our, their, same.pop(0) if len(same) == counts[our.name] else None
+        counts[our.name] -= 1
+
+
+def _close(one: Tensor, other: Any) -> bool:
+    if other is None or list(one.shape) != list(other.shape):
+        return False
+    largest = float(other.abs().max())
+    return float((one - other).abs().max()) <= CLOSE * largest
+
+
+def _unlike(model: nn.Layer, names: List[str]) -> None:
+    """Give some parameters values that nothing learned could be mistaken for, in place."""
+    rng = np.random.default_rng(0)
+    for name, parameter in model.named_parameters():
+        if name in names and not parameter.stop_gradient:
+            values = rng.uniform(-1, 1, parameter.shape)
+            parameter.set_value(paddle.to_tensor(values.astype("float32")).astype(parameter.dtype))
+
+
+def _built(run: TrainingRun, classes: int) -> nn.Layer:
+    rebuild_for = run.rebuild_for
+    assert rebuild_for is not None
+    try:
+        return SecondModel(lambda: rebuild_for(classes), 0, 1).model
+    except RifleError as error:
+        raise RifleError(
+            f"lwf: {type(run.model).__name__} cannot be built for {classes} classes: "
+            f"{error.__cause__ or error}"
+        ) from error
+
+
+def differing(model: nn.Layer, weights: Mapping[str, Tensor], but: List[str]) -> List[str]:
+    """Names of a model's tensors, some apart, that have not the values of some weights."""
+    left = {name for name in model.state_dict() if name in weights} - set(but)
+    return [
+        name
+        for name, tensor in model.state_dict().items()
+        if name in left and not np.array_equal(_values(tensor), _values(weights[name]))
+    ]
+
+
+def _values(tensor: Tensor) -> np.ndarray:
+    return tensor.astype("float32").numpy()

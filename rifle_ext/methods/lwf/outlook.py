@@ -1,0 +1,50 @@
+"""What Learning without Forgetting would do to a training, in the form that the commands show."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional
+
+from rifle_ext.methods.lwf.block import LwfConfig
+from rifle_ext.methods.lwf.old_task import OldTask
+from rifle_ext.training.hooks import TrainingRun
+from rifle_ext.training.plans import MethodPlan, Moment
+
+
+def outlook(block: LwfConfig, task: Optional[OldTask], run: TrainingRun) -> MethodPlan:
+    """The plan of a training; without a task the weight is 0."""
+    if task is None:
+        return MethodPlan(record={"weight": 0.0}, summary="weight = 0: plain fine-tuning")
+    said = record(block, task, run)
+    steps = said["warm_up"]
+    alone = Moment(steps, "!", f"after iteration {steps}: everything else learns, too")
+    return MethodPlan(
+        record=said,
+        summary=f"the answers of a network of {task.classes} classes are kept in "
+        f"{len(said['answers'])} output layers; the new classes have "
+        f"{len(task.new)} tensors of their own",
+        columns=("layer", "old head", "compared by"),
+        rows=[_row(answer) for answer in said["answers"]],
+        moments=[alone] if steps else [],
+    )
+
+
+def _row(answer: Dict[str, Any]) -> List[str]:
+    return [answer["layer"], "yes" if answer["old_head"] else "shared", answer["kind"]]
+
+
+def record(block: LwfConfig, task: OldTask, run: TrainingRun) -> Dict[str, Any]:
+    """The plan as JSON-ready data; the README beside this module lists the keys."""
+    answers: List[Dict[str, Any]] = []
+    for answer in task.answers:
+        said = {"layer": answer.name, "old_head": answer.of_classes, "kind": answer.kind}
+        if said not in answers:
+            answers.append(said)
+    return {
+        "teacher": task.source,
+        "classes": task.classes,
+        "weight": block.weight,
+        "temperature": block.temperature,
+        "warm_up": block.warm_up_steps(run.steps_per_epoch),
+        "answers": answers,
+        "new": list(task.new),
+    }
