@@ -9,10 +9,14 @@ from scipy import stats
 
 from rifle_ext.commands.trial import inputs
 from rifle_ext.commands.trial.arms import Arm, arms
+from rifle_ext.commands.trial.live import line, overall
 from rifle_ext.commands.trial.measuring import Measured, disk_space, jobs_that_fit
+from rifle_ext.commands.trial.running import State
+from rifle_ext.commands.trial.runs import Outcome, Run
 from rifle_ext.commands.trial.statistics import holm, seeds_needed, smallest_effect
 from rifle_ext.commands.trial.verdict import rows, verdict
 from rifle_ext.errors import RifleError
+from rifle_ext.training.curves import Curves
 
 PLAIN = [0.701, 0.713, 0.698, 0.722, 0.705]
 OTHER = [0.712, 0.718, 0.702, 0.731, 0.719]
@@ -165,6 +169,23 @@ def test_inputs_tell_what_changed(tmp_path):
         f"config files: {base}",
         f"files named in the config: {tmp_path / 'a.json'}",
     ]
+
+
+def test_how_far_a_trial_is():
+    states = [State(Run(Arm("a", (), {}), seed)) for seed in range(4)]
+    for state, phase, seconds in zip(
+        states, ("done", "running", "waiting", "waiting"), (60, 20, 0, 0)
+    ):
+        state.phase, state.seconds = phase, seconds
+    states[0].outcome = Outcome(metric=0.5)
+    states[1].curves = Curves("seg", "mIoU", {5: 0.25}, {4: 0.375})
+    assert overall(states, 10) == "1 of 4 have ended, about 2:10 left"  # (60 + 40) / 2 * 3 - 20
+    assert line(states[0], 10) == "a, seed 0: done, step 10/10, metric 0.5000, 1:00"
+    assert line(states[1], 10) == (
+        "a, seed 1: running, 0:20 left, step 5/10, loss 0.25, metric 0.3750, 0:20"
+    )
+    states[2].phase, states[2].outcome = "failed", Outcome("exit code 1")
+    assert line(states[2], 10) == "a, seed 2: failed: exit code 1"
 
 
 def test_what_a_trial_takes():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import AbstractContextManager
+from statistics import fmean
 from typing import Any, List, Optional, Sequence
 
 from rich.box import SIMPLE_HEAD
@@ -67,7 +68,7 @@ class View(AbstractContextManager):
 
 def table(states: Sequence[State], total_steps: int) -> Table:
     """All trainings, a row each."""
-    made = Table(box=SIMPLE_HEAD, show_edge=False)
+    made = Table(box=SIMPLE_HEAD, show_edge=False, caption=overall(states, total_steps))
     made.add_column("arm", overflow="fold")
     for title in ("seed", "step", "loss", "metric", "time"):
         made.add_column(title, justify="right")
@@ -83,6 +84,20 @@ def table(states: Sequence[State], total_steps: int) -> Table:
             style=style.get(state.phase, ""),
         )
     return made
+
+
+def overall(states: Sequence[State], total_steps: int) -> str:
+    """How far all of them are together."""
+    ended = [state for state in states if state.phase in ("done", "failed")]
+    running = [state for state in states if state.phase == "running"]
+    said = f"{len(ended)} of {len(states)} have ended"
+    times = [state.seconds for state in states if state.phase == "done"]
+    times += [s.seconds * total_steps / s.step for s in running if s.step]
+    if not running or not times:
+        return said
+    waiting = sum(state.phase == "waiting" for state in states)
+    left = fmean(times) * (waiting + len(running)) - sum(state.seconds for state in running)
+    return f"{said}, about {_time(max(0.0, left / len(running)))} left"
 
 
 def line(state: State, total_steps: int) -> str:
