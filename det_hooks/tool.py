@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from pathlib import Path
-from typing import Any, List, Optional
+from typing import List, Optional
 
 from rifle_ext.training.tools import Launch, is_whole
 
@@ -28,16 +27,12 @@ def flags(launch: Launch) -> List[str]:
         *launch.options,
         f"use_gpu={'true' if launch.device == 'gpu' else 'false'}",
         f"save_dir={launch.folder}",
+        f"output_eval={launch.folder}",  # what is detected: others train in the same folder
         f"snapshot_epoch={-(-epochs // launch.evaluations)}",
         f"log_iter={launch.log_every}",
     ]
     resume = [] if launch.resume is None else ["-r", launch.resume]
     return ["-c", launch.config, "--eval", *resume, "-o", *options]
-
-
-def override(key: str, value: Any) -> str:
-    """A value as `-o` takes it: PaddleDetection reads YAML, of which JSON is a part."""
-    return f"{key}={json.dumps(value)}"
 
 
 def last_checkpoint(folder: Path) -> Optional[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from pathlib import Path
-from typing import Any, List, Optional
+from typing import List, Optional
 
 from rifle_ext.training.tools import Launch, is_whole
 
@@ -31,11 +31,6 @@ def flags(launch: Launch) -> List[str]:
     if launch.resume is not None:
         found += ["--resume_model", launch.resume]
     return [*found, *(["--opts", *launch.options] if launch.options else [])]
-
-
-def override(key: str, value: Any) -> str:
-    """A value as `--opts` takes it: PaddleSeg reads Python's literals."""
-    return f"{key}={value!r}"
 
 
 def last_checkpoint(folder: Path) -> Optional[str]:

@@ -17,13 +17,15 @@ from benchmarks.transfer.experiments import CONFIRM, SEARCH
 from benchmarks.transfer.places import METRICS, Place
 from benchmarks.transfer.regimes import REGIMES
 from rifle_ext.commands.trial.records import read
-from rifle_ext.commands.trial.statistics import Comparison, estimate
+from rifle_ext.commands.trial.statistics import Comparison, estimate, holm
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/benefit.md"
 
 SIGNIFICANT = 0.05
 HARM = 0.01
 """A loss that the goal wants excluded: one point."""
+LOOKS = 2
+"""How often the seeds of the summary were looked at: five of them first, then all."""
 LEAST = 3
 """Seeds from which on a table says what to expect."""
 
@@ -56,45 +58,60 @@ def put(text: str, name: str, lines: Table) -> str:
 
 
 def summary(results: Results) -> Table:
-    """What to expect of the defaults: one row for each regime and model."""
+    """What to expect of the defaults: one row for each regime and model.
+
+    p is corrected for all rows by Holm's method, and for the second look at these seeds.
+    """
+    shown = [found for place in sorted(results.places([*SEARCH, *CONFIRM]), key=_order)
+             for found in [_shown(results, place)] if found]  # fmt: skip
+    tested = {place: row.plain.p for place, row, _ in shown if row.plain.seeds >= LEAST}
+    corrected = dict(zip(tested, holm(list(tested.values()))))
     lines = [
         "| your data are like this | model | seeds | plain | RIFLE minus plain | minus control "
-        "| expect |",
-        "|---" * 7 + "|",
+        "| p, corrected | expect |",
+        "|---" * 8 + "|",
     ]
-    for place in sorted(results.places([*SEARCH, *CONFIRM]), key=_order):
-        confirmed = _row(results, place, DEFAULT, CONFIRM)
-        searched = _row(results, place, FORERUNNER, SEARCH)
-        few = confirmed is None or confirmed.plain.seeds < LEAST
-        if few and searched and (confirmed is None or searched.plain.seeds >= LEAST):
-            lines.append(_summary(results, place, searched, SEARCH, " (search)"))
-        elif confirmed:
-            lines.append(_summary(results, place, confirmed, CONFIRM, ""))
+    for place, row, seeds in shown:
+        p = min(1.0, LOOKS * corrected[place]) if place in corrected else float("nan")
+        lines.append(_summary(results, place, row, seeds, p))
     return lines
+
+
+def _shown(results: Results, place: Place) -> Optional[Tuple[Place, Row, Sequence[int]]]:
+    """What the summary shows of a place, and the seeds it is of; None if nothing is known."""
+    confirmed = _row(results, place, DEFAULT, CONFIRM)
+    searched = _row(results, place, FORERUNNER, SEARCH)
+    few = confirmed is None or confirmed.plain.seeds < LEAST
+    if few and searched and (confirmed is None or searched.plain.seeds >= LEAST):
+        return place, searched, SEARCH
+    return (place, confirmed, CONFIRM) if confirmed else None
 
 
 def _row(results: Results, place: Place, arm: str, seeds: Sequence[int]) -> Optional[Row]:
     return next((row for row in results.rows(place, seeds) if row.arm == arm), None)
 
 
-def _summary(results: Results, place: Place, row: Row, seeds: Sequence[int], kind: str) -> str:
+def _summary(results: Results, place: Place, row: Row, seeds: Sequence[int], p: float) -> str:
     pairs = results.pairs(place, row.arm, "plain", seeds)
     mean = fmean(plain["metric"] for _, plain in pairs)
+    kind = " (search)" if seeds == SEARCH else ""
     return (
         f"| {REGIMES[place.regime].words}: {place.data} | {place.model} | {row.plain.seeds}{kind} "
-        f"| {mean:.3f} | {signed(row.plain)} | {signed(row.control)} | {verdict(row)} |"
+        f"| {mean:.3f} | {signed(row.plain)} | {signed(row.control)} | {probability(p)} "
+        f"| {verdict(row, p)} |"
     )
 
 
-def verdict(row: Row) -> str:
-    """What a user may expect, from the intervals."""
+def verdict(row: Row, p: float) -> str:
+    """What a user may expect, from the intervals and p, corrected."""
     plain, control = row.plain, row.control
     if plain.seeds < LEAST:
         return "too few seeds to say"
+    sure = "" if p < SIGNIFICANT else "perhaps "
     if plain.difference.low > 0 and (control is None or control.difference.low > 0):
-        return "a gain" if row.p < SIGNIFICANT else "perhaps a gain"
+        return f"{sure}a gain"
     if plain.difference.high < 0:
-        return "a loss"
+        return f"{sure}a loss"
     if plain.difference.low > -HARM:
         return "no loss of a point or more, and no sure gain"
     return "not decided by so many seeds"

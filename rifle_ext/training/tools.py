@@ -12,7 +12,6 @@ GROUP = "rifle_ext.tools"
 - ``MODULE``: the train tool of this project for it, to be run with ``python -m``;
 - ``script() -> Optional[Path]``: the toolkit's own ``tools/train.py``, if it is there;
 - ``flags(launch) -> List[str]``: the flags of both for a `Launch`;
-- ``override(key, value) -> str``: a plain value as one of a `Launch`'s options;
 - ``last_checkpoint(folder) -> Optional[str]``: what a training in that folder can be resumed from.
 """
 

@@ -199,13 +199,18 @@ def test_one_trial_at_a_time_in_a_folder_and_a_dry_run_trains_nothing(whole, tmp
 
 
 def test_paddledetection_too(det, tmp_path, capsys):
-    """Also an arm of another option, and an equal length asked for."""
+    """Two at a time, which detect into the same folder; a block that replaces the config's."""
     rifle = {"re_init_iter": 2, "max_re_num": 1, "keep_last": 0}
     path = det.config(epoch=2, rifle=rifle)
     out = tmp_path / "trial"
-    found = trial("det", path, out, "--seeds", 1, "--evaluations", 1)
+    arms = ["--arm", "plain:rifle=false", "--arm", "block", "--arm", "defaults:rifle=true"]
+    found = trial("det", path, out, "--seeds", 1, "--evaluations", 1, "--jobs", 2, *arms)
     lines = results(out)
-    assert set(lines) == {"plain/0", "block/0"}
+    assert set(lines) == {"plain/0", "block/0", "defaults/0"}
+    for arm, number in (("block", 1), ("defaults", None)):
+        events = next((out / f"runs/{arm}").rglob("rifle_events.jsonl")).read_text().splitlines()
+        assert json.loads(events[0])["block"]["max_re_num"] == number
+        assert len(list((out / f"runs/{arm}/0/output").rglob("*.json"))) <= 1
     text = (out / "runs/block/0/train.log").read_text()
     curves = entry_group("rifle_ext.logs")["det"].load().from_text(text.splitlines())
     assert found["results"]["block"]["0"] == curves.metrics[8]

@@ -9,13 +9,14 @@ from scipy import stats
 
 from rifle_ext.commands.trial import inputs
 from rifle_ext.commands.trial.arms import Arm, arms
-from rifle_ext.commands.trial.live import line, overall
+from rifle_ext.commands.trial.live import line, overall, visible
 from rifle_ext.commands.trial.measuring import Measured, disk_space, jobs_that_fit
 from rifle_ext.commands.trial.running import State
 from rifle_ext.commands.trial.runs import Outcome, Run
 from rifle_ext.commands.trial.statistics import holm, seeds_needed, smallest_effect
 from rifle_ext.commands.trial.verdict import rows, verdict
 from rifle_ext.errors import RifleError
+from rifle_ext.methods.rifle.block import RifleConfig
 from rifle_ext.training.curves import Curves
 
 PLAIN = [0.701, 0.713, 0.698, 0.722, 0.705]
@@ -118,9 +119,17 @@ def test_arms_as_given():
         "rifle": {"max_re_num": 2, "head_lr": {"scale": 10}},
         "other": {"new": {"key": [1, "a"]}},
     }
-    assert one.blocks_for(7, ["rifle"])["rifle"]["seed"] == 7
-    assert one.blocks_for(7, ["rifle"])["other"] == {}
-    assert plain.blocks_for(7, ["rifle"])["rifle"] is False
+    models = {"rifle": RifleConfig}
+    whole = one.blocks_for(7, models)
+    assert set(whole["rifle"]) == set(RifleConfig.model_fields)
+    assert RifleConfig.model_validate(whole["rifle"]) == RifleConfig.model_validate(
+        {"max_re_num": 1, "head_lr": {"scale": 2}, "seed": 7}
+    )
+    assert whole["other"] == {}
+    assert one.blocks_for(None, models)["rifle"]["seed"] == RifleConfig().seed
+    assert plain.blocks_for(7, models)["rifle"] is False
+    wrong = Arm("x", (), {"rifle": {"max_re_nun": 1}})  # for the method to refuse
+    assert wrong.blocks_for(None, models) == {"rifle": {"max_re_nun": 1}}
 
 
 def test_arms_where_none_are_given():
@@ -144,6 +153,7 @@ def test_nothing_to_compare_is_said(off):
         ([["a"], ["../b:x=1"]], "allowed is NAME"),
         ([["a"], [".."]], "allowed is NAME"),
         ([["a"], [":x=1"]], "allowed is NAME"),
+        ([["a"], ["b:rifle.layers=[*.conv_out]"]], "--arm b: rifle.layers=.*globs in quotes"),
     ],
 )
 def test_wrong_arms_are_one_message(given, said):
@@ -157,15 +167,24 @@ def test_inputs_tell_what_changed(tmp_path):
     base.write_text("TrainDataset: !COCODataSet {dataset_dir: %s, anno_path: a.json}" % tmp_path)
     path.write_text("_BASE_: [base/base.yml]\nTrainDataset: {image_dir: x}\nweights: w.pdparams")
     (tmp_path / "a.json").write_text("{}")
-    before = inputs.inputs(path, ["a=1"])
+    (tmp_path / "w.pdparams").write_text("1")
+    path.write_text(path.read_text().replace("w.pdparams", str(tmp_path / "w")))
+    tool = tmp_path / "train.py"
+    tool.write_text("1")
+    before = inputs.inputs(path, ["a=1"], ["some.module"], str(tool))
     assert set(before["config files"]) == {str(path), str(base)}
-    assert set(before["files named in the config"]) == {str(tmp_path / "a.json")}
+    named = {str(tmp_path / "a.json"), str(tmp_path / "w.pdparams")}
+    assert set(before["files named in the config"]) == named
     assert before["versions"]["numpy"] == np.__version__
-    assert inputs.difference(before, inputs.inputs(path, ["a=1"])) == []
-    assert inputs.difference(before, inputs.inputs(path, ["a=2"])) == ["options: all arms"]
+    now = inputs.inputs(path, ["a=2"], ["some.module"], str(tool))
+    assert inputs.difference(before, before) == []
+    assert inputs.difference(before, now) == ["options: all arms"]
+    tool.write_text("2")
     (tmp_path / "a.json").write_text("{ }")
     base.write_text(base.read_text() + "\n")
-    assert inputs.difference(before, inputs.inputs(path, ["a=1"])) == [
+    now = inputs.inputs(path, ["a=1"], ["some.module"], str(tool))
+    assert inputs.difference(before, now) == [
+        f"code of others: {tool}",
         f"config files: {base}",
         f"files named in the config: {tmp_path / 'a.json'}",
     ]
@@ -186,6 +205,15 @@ def test_how_far_a_trial_is():
     )
     states[2].phase, states[2].outcome = "failed", Outcome("exit code 1")
     assert line(states[2], 10) == "a, seed 2: failed: exit code 1"
+
+
+def test_a_long_trial_fits_on_a_page():
+    states = [State(Run(Arm("a", (), {}), seed)) for seed in range(1000)]
+    for state in states[:30]:
+        state.phase = "done"
+    states[30].phase = "running"
+    assert [state.run.seed for state in visible(states)] == [*range(10, 34)]
+    assert [state.run.seed for state in visible(states[:30])] == [*range(10, 30)]
 
 
 def test_what_a_trial_takes():

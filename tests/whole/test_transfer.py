@@ -398,6 +398,7 @@ def test_the_first_table_says_what_the_intervals_say():
     plain = [made_up_line("plain", seed, 0.5) for seed in range(4)]
     cases = {
         "a loss": [-0.05, -0.06, -0.05, -0.055],
+        "perhaps a loss": [-0.05, -0.02, -0.05, -0.02],
         "no loss of a point or more, and no sure gain": [0.001, -0.002, 0.002, 0.0],
         "not decided by so many seeds": [0.05, -0.05, 0.02, 0.01],
     }

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import Any, Collection, Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Collection, Dict, List, Mapping, Optional, Sequence, Tuple, Type
 
 import yaml
+from pydantic import BaseModel, ValidationError
 
 from rifle_ext.errors import RifleError
 
 PLAIN, WITH = "plain", "block"
 """The arms where none are given: without the config's blocks, and with them."""
+
+Models = Mapping[str, Type[BaseModel]]
+"""What validates blocks, by their keys."""
 
 
 @dataclass(frozen=True)
@@ -31,20 +36,22 @@ class Arm:
     options: Tuple[str, ...]
     blocks: Mapping[str, Any]
 
-    def blocks_for(self, seed: int, seeded: Collection[str]) -> Dict[str, Any]:
-        """Its blocks for one training.
+    def overrides(self, seed: Optional[int], models: Models) -> List[str]:
+        """Its overrides for one training, as both toolkits take them: see `blocks_for`."""
+        blocks = self.blocks_for(seed, models).items()
+        return [*self.options, *(f"{key}={json.dumps(block)}" for key, block in blocks)]
+
+    def blocks_for(self, seed: Optional[int], models: Models) -> Dict[str, Any]:
+        """Its blocks for one training, whole: PaddleDetection merges what it is given into its own.
 
         Parameters
         ----------
         seed
-            Of the training.
-        seeded
-            The methods that draw values from a `seed` of their block: it becomes this one.
+            Of the training; it becomes that of the blocks that draw values. None for none.
+        models
+            What validates the blocks, by key, as far as it is known.
         """
-        return {
-            key: {**block, "seed": seed} if key in seeded and isinstance(block, dict) else block
-            for key, block in self.blocks.items()
-        }
+        return {key: _whole(block, seed, models.get(key)) for key, block in self.blocks.items()}
 
 
 def arms(
@@ -100,10 +107,32 @@ def _arm(words: Sequence[str], blocks: Mapping[str, Any], methods: Collection[st
             raise RifleError(f"--arm {name}: {option}: allowed is KEY=VALUE")
         top, *path = key.split(".")
         if top in methods:
-            own[top] = _changed(own.get(top, {}), path, yaml.safe_load(value))
+            own[top] = _changed(own.get(top, {}), path, _read(name, option, value))
         else:
             options.append(option)
     return Arm(name, tuple(options), own)
+
+
+def _read(name: str, option: str, value: str) -> Any:
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise RifleError(
+            f"--arm {name}: {option}: allowed is a value in YAML, globs in quotes, as in "
+            "rifle.layers=['*.conv_out']"
+        ) from error
+
+
+def _whole(block: Any, seed: Optional[int], model: Optional[Type[BaseModel]]) -> Any:
+    """A block with all its keys; one that is wrong as it is, for its method to refuse."""
+    if not isinstance(block, dict) or model is None:
+        return block
+    if seed is not None and "seed" in model.model_fields:
+        block = {**block, "seed": seed}
+    try:
+        return {**model.model_validate(block).model_dump(mode="json"), **block}
+    except ValidationError:
+        return block
 
 
 def _block(value: Any) -> Any:

@@ -1,13 +1,15 @@
 """What runs in a training's own process: a train tool, unmodified, with all streams seeded.
 
-``python -m rifle_ext.commands.trial.child SEED TOOL FLAGS...``; TOOL is the path of a script or the
-name of a module. PaddleDetection's train tool has no flag for a seed. Standard input is a pipe that
-nothing is ever written to: it closes when the process that started this one ends, and then this one
-ends with all that it has started.
+``python -m rifle_ext.commands.trial.child [--import=MODULE ...] SEED TOOL FLAGS...``; TOOL is the
+path of a script or the name of a module. PaddleDetection's train tool has no flag for a seed, and
+neither toolkit's has one for components of the user's own. Standard input is a pipe that nothing is
+ever written to: it closes when the process that started this one ends, and then this one ends with
+all that it has started.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import runpy
@@ -18,11 +20,15 @@ from pathlib import Path
 from typing import List
 
 from rifle_ext import autoload
+from rifle_ext.training.components import import_components
+
+IMPORT = "--import="
 
 
 def main(arguments: List[str]) -> None:
     """Seed Python's, NumPy's and Paddle's streams, then run the tool as if it had been called."""
-    seed, tool, *flags = arguments
+    imports = list(itertools.takewhile(lambda word: word.startswith(IMPORT), arguments))
+    seed, tool, *flags = arguments[len(imports) :]
     threading.Thread(target=_end_with_parent, daemon=True).start()
     autoload.install()  # where no start-up file is read
     import zlib  # noqa: F401  before paddle, or OpenCV reads no PNG
@@ -30,6 +36,7 @@ def main(arguments: List[str]) -> None:
     import numpy as np
     import paddle
 
+    import_components([word[len(IMPORT) :] for word in imports])
     random.seed(int(seed))
     np.random.seed(int(seed))
     paddle.seed(int(seed))

@@ -22,6 +22,8 @@ from rifle_ext.errors import RifleError
 SEEDS = 3
 """How many, unless `--seeds` or `--minutes` says."""
 
+STOPPED = "stopped; the same command goes on"
+
 MANY = 1000
 """Seeds that `--minutes` may come to."""
 
@@ -79,15 +81,23 @@ def run(chosen: argparse.Namespace) -> int:
     check_options(chosen)
     _check(chosen)
     console = standard_output()
-    folder = Path(chosen.output).resolve()
-    with alone_in(folder):
-        found = prepare(chosen, folder, console)
-        states = states_of(found, range(_seeds(chosen)))
-        expected = expect(found, states, chosen, console)
-        if chosen.dry_run:
-            return 0
-        _run(found, states, expected, chosen, console)
-        return _end(found, states, chosen, console)
+    folder, begun = Path(chosen.output).resolve(), time.monotonic()
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with alone_in(folder):
+            found = prepare(chosen, folder, console)
+            states = states_of(found, range(_seeds(chosen)))
+            expected = expect(found, states, chosen, console)
+            if chosen.dry_run:
+                return 0
+            until = math.inf if chosen.minutes is None else begun + 60 * chosen.minutes
+            _run(found, states, expected, until, chosen, console)
+            return _end(found, states, chosen, console)
+    except KeyboardInterrupt:
+        console.print(STOPPED)
+        return 1
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _check(chosen: argparse.Namespace) -> None:
@@ -120,16 +130,14 @@ def _run(
     found: Prepared,
     states: Sequence[State],
     expected: Expected,
+    until: float,
     chosen: argparse.Namespace,
     console: Console,
 ) -> None:
     """Run what is missing. An interrupt ends it, and what is done is kept."""
-    until = math.inf if chosen.minutes is None else time.monotonic() + 60 * chosen.minutes
     limits = Limits(expected.places, until, 60 * chosen.stalled, expected.seconds)
-    shown = [s for s in states if s.run.seed < SEEDS] if len(states) >= MANY else states
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with live.View(shown, found.setting.total_steps, console) as view:
+        with live.View(states, found.setting.total_steps, console) as view:
 
             def ended(state: State) -> None:
                 assert state.outcome is not None
@@ -137,9 +145,7 @@ def _run(
 
             Runner(found.setting, states, limits, ended, view.show).run()
     except KeyboardInterrupt:
-        console.print("stopped; the same command goes on")
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        console.print(STOPPED)
 
 
 def _end(

@@ -6,17 +6,19 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Dict, Iterator, Mapping, Sequence
+from typing import Any, Dict, Iterator, List, Mapping, Sequence
 
 from rifle_ext.commands.trial import records
 from rifle_ext.commands.trial.arms import Arm
-from rifle_ext.commands.trial.inputs import Inputs, combined, difference
+from rifle_ext.commands.trial.inputs import Inputs, combined, difference, named_files
 from rifle_ext.commands.trial.runs import Outcome, Run, Setting
 from rifle_ext.errors import RifleError
 
 SETTINGS, RESULTS, LOCK = "settings.json", "results.jsonl", "lock"
+MEASURED = "measured"
 
 
 @contextlib.contextmanager
@@ -78,8 +80,9 @@ class Trial:
         }
         self._inputs: Inputs = {"how it is run": how, **inputs}
         self._arms = {arm.name: json.loads(json.dumps(asdict(arm))) for arm in arms}
-        self._check()
+        self._files = {arm.name: named_files([*_values(arm), arm.blocks]) for arm in arms}
         self._lines = records.read(self.folder / RESULTS)
+        self._check()
 
     def _check(self) -> None:
         path = self.folder / SETTINGS
@@ -88,6 +91,8 @@ class Trial:
             try:
                 known = json.loads(path.read_text(encoding="utf-8"))
                 changed = difference(known["inputs"], self._inputs)
+                if not self.results():  # before any is done, anything may change
+                    changed, known["arms"] = [], {}
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise RifleError(f"{path}: not the settings of a trial: {error}") from error
             if changed:
@@ -102,6 +107,8 @@ class Trial:
                     f"--arm {name}: in {self.folder} the arm of this name is another one "
                     f"({_in_a_line(before)}); call this one ({_in_a_line(arm)}) otherwise"
                 )
+        if known["inputs"] != self._inputs:
+            shutil.rmtree(self.folder / MEASURED, ignore_errors=True)
         known["inputs"] = self._inputs
         partial = path.with_suffix(".tmp")  # so that a kill leaves the old one or the new one
         partial.write_text(json.dumps(known, indent=2), encoding="utf-8")
@@ -109,7 +116,8 @@ class Trial:
 
     def digest(self, run: Run) -> str:
         """Of all that decides a training's result."""
-        return combined([self._inputs, self._arms[run.arm.name], run.seed])
+        name = run.arm.name
+        return combined([self._inputs, self._arms[name], self._files[name], run.seed])
 
     def results(self) -> Dict[str, Dict[str, Any]]:
         """The trainings that are done, by their keys."""
@@ -125,6 +133,10 @@ class Trial:
         about.update(digest=self.digest(run), seconds=round(seconds, 1))
         self._lines[run.key] = {**about, **asdict(outcome)}
         records.append(self.folder / RESULTS, self._lines[run.key])
+
+
+def _values(arm: Arm) -> List[str]:
+    return [option.partition("=")[2] for option in arm.options]
 
 
 def told(arm: Arm) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import json
 from importlib import metadata
 from pathlib import Path
@@ -18,13 +19,17 @@ ROOTS = ("dataset_root", "dataset_dir")
 """Keys of folders that the paths beside them are relative to."""
 
 DISTRIBUTIONS = ("paddlepaddle", "paddlepaddle-gpu", "paddleseg", "paddledet", "numpy")
+TOOLKITS = {"paddleseg": "paddleseg", "ppdet": "paddledet"}
+"""Modules of the toolkits, and the names of their distributions."""
 PACKAGES = ("rifle_ext", "seg_hooks", "det_hooks")
 
 Inputs = Dict[str, Dict[str, str]]
 """Digests and versions, by what they are of, in groups."""
 
 
-def inputs(config: Path, options: Sequence[str]) -> Inputs:
+def inputs(
+    config: Path, options: Sequence[str], imports: Sequence[str] = (), tool: str = ""
+) -> Inputs:
     """What the arms of a trial have in common.
 
     Parameters
@@ -33,20 +38,26 @@ def inputs(config: Path, options: Sequence[str]) -> Inputs:
         The config file.
     options
         ``key=value`` pairs that override it in every arm.
+    imports
+        Modules with components of the user's own, or their files.
+    tool
+        The train tool: a file, or a module of this package.
 
     Returns
     -------
     dict
         ``options``; ``config files``, those it is based on among them; ``files named in the
         config``: data lists, annotations, pretrained weights, but not the images themselves;
-        ``versions``; ``package``, a digest of its source.
+        ``code of others``: imports, the train tool; ``versions``; ``package``, a digest of its
+        source.
     """
     files = config_files(config)
-    named = {str(path): _digest(path) for path in named_files(merged(config), options)}
+    code = {name: _digest_if_file(name) for name in [*imports, *filter(None, [tool])]}
     return {
         "options": {"all arms": " ".join(options)},
         "config files": {str(path): _digest(path) for path in files},
-        "files named in the config": named,
+        "files named in the config": named_files([merged(config), _values(options)]),
+        "code of others": code,
         "versions": versions(),
         "package": {"source": source_digest()},
     }
@@ -85,16 +96,22 @@ def merged(path: Path) -> Dict[str, Any]:
     return _over({k: v for k, v in content.items() if k not in BASES}, whole)
 
 
-def named_files(config: Mapping[str, Any], options: Sequence[str]) -> List[Path]:
-    """The files that exist among the paths in a config and in the values of overrides, in order."""
-    values = (option.partition("=")[2] for option in options)
-    paths = {*_paths(config, []), *(Path(value) for value in values if value)}
-    return sorted(path for path in paths if _is_file(path))
+def named_files(value: Any) -> Dict[str, str]:
+    """Digests of the files that exist among the paths in a value, by path."""
+    return {str(path): _digest(path) for path in sorted(set(_paths(value, []))) if _is_file(path)}
+
+
+def _values(options: Sequence[str]) -> List[str]:
+    return [option.partition("=")[2] for option in options]
 
 
 def versions() -> Dict[str, str]:
-    """Of what trains."""
+    """Of what trains; a digest of the source of a toolkit that is used from a checkout."""
     found = {}
+    for module, name in TOOLKITS.items():
+        spec = importlib.util.find_spec(module)
+        if spec is not None and spec.origin is not None:
+            found[name] = f"source {_source(Path(spec.origin).parent)}"
     for name in DISTRIBUTIONS:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
@@ -103,11 +120,23 @@ def versions() -> Dict[str, str]:
 
 def source_digest() -> str:
     """A digest of this package's Python files."""
-    root, digest = Path(__file__).resolve().parents[3], hashlib.sha256()
+    root = Path(__file__).resolve().parents[3]
+    digest = hashlib.sha256()
     for package in PACKAGES:
         for path in sorted((root / package).rglob("*.py")):
             digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _source(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _digest_if_file(name: str) -> str:
+    return _digest(Path(name)) if _is_file(Path(name)) else "a module"
 
 
 def _digest(path: Path) -> str:
@@ -165,8 +194,9 @@ def _paths(value: Any, roots: List[Path]) -> Iterator[Path]:
         for inner in value:
             yield from _paths(inner, roots)
     elif isinstance(value, str) and value:
-        yield Path(value).expanduser()
-        yield from (root / value for root in roots)
+        for path in (Path(value).expanduser(), *(root / value for root in roots)):
+            yield path
+            yield path.with_name(f"{path.name}.pdparams")  # PaddleDetection lets it be left out
 
 
 def _is_file(path: Path) -> bool:

@@ -15,6 +15,9 @@ from rich.table import Table
 
 from rifle_ext.commands.trial.running import State
 
+LINES = 20
+"""Trainings that have ended, or wait, and are shown."""
+
 EVERY = 60.0
 """Seconds between two plain lines on a training that runs."""
 
@@ -73,7 +76,7 @@ def table(states: Sequence[State], total_steps: int) -> Table:
     for title in ("seed", "step", "loss", "metric", "time"):
         made.add_column(title, justify="right")
     made.add_column("", overflow="fold")
-    for state in states:
+    for state in visible(states):
         style = {"running": "bold", "failed": "red", "waiting": "dim", "left out": "dim"}
         made.add_row(
             escape(state.run.arm.name),
@@ -84,6 +87,14 @@ def table(states: Sequence[State], total_steps: int) -> Table:
             style=style.get(state.phase, ""),
         )
     return made
+
+
+def visible(states: Sequence[State]) -> List[State]:
+    """Those that fit on a page: the last ones that ended, what runs, what comes next."""
+    ended = [state for state in states if state.phase in ("done", "failed")]
+    running = [state for state in states if state.phase == "running"]
+    waiting = [state for state in states if state.phase == "waiting"]
+    return [*ended[-LINES:], *running, *waiting[: max(3, LINES - len(ended))]]
 
 
 def overall(states: Sequence[State], total_steps: int) -> str:

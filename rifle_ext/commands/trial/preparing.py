@@ -9,7 +9,7 @@ import json
 import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Dict, List, Sequence
+from typing import Dict, List, Sequence
 
 from rich.console import Console
 
@@ -18,7 +18,7 @@ from rifle_ext.commands.plan_text import show as show_plan
 from rifle_ext.commands.training_options import Looked, look
 from rifle_ext.commands.trial import measuring
 from rifle_ext.commands.trial.arms import Arm, arms
-from rifle_ext.commands.trial.folder import Trial
+from rifle_ext.commands.trial.folder import MEASURED, Trial
 from rifle_ext.commands.trial.inputs import Inputs, inputs
 from rifle_ext.commands.trial.running import State
 from rifle_ext.commands.trial.runs import Outcome, Run, Setting
@@ -81,12 +81,12 @@ def prepare(chosen: argparse.Namespace, folder: Path, console: Console) -> Prepa
     tool = entry_group(TOOLS)[chosen.toolkit].load()
     first = _look(chosen, [])
     chosen_arms = arms(chosen.arm, first.config, list(methods()))
-    looked = {arm.name: _look(chosen, _overrides(arm, tool)) for arm in chosen_arms}
+    models = block_models()
+    looked = {arm.name: _look(chosen, arm.overrides(None, models)) for arm in chosen_arms}
     _check_lengths(looked)
     for arm in chosen_arms:
         console.print(f"[bold]arm {arm.name}[/bold]")
         show_plan(looked[arm.name], console)
-    models = block_models()
     setting = Setting(
         toolkit=chosen.toolkit,
         tool=tool,
@@ -100,11 +100,11 @@ def prepare(chosen: argparse.Namespace, folder: Path, console: Console) -> Prepa
         total_steps=first.total_steps,
         steps_per_epoch=first.steps_per_epoch,
         evaluations=chosen.evaluations,
-        seeded=[key for key, model in models.items() if "seed" in model.model_fields],
+        models=models,
         resume=chosen.resume,
         keep=chosen.keep,
     )
-    given = inputs(Path(setting.config), setting.options)
+    given = inputs(Path(setting.config), setting.options, setting.imports, setting.train)
     trial = Trial(setting, given, chosen_arms)
     return Prepared(setting, chosen_arms, given, first.values, trial)
 
@@ -113,10 +113,6 @@ def _look(chosen: argparse.Namespace, overrides: Sequence[str]) -> Looked:
     """The training with these overrides; without methods if its config has none."""
     asked = argparse.Namespace(**{**vars(chosen), "opts": [*chosen.opts, *overrides]})
     return look(asked, defaults=False)
-
-
-def _overrides(arm: Arm, tool: Any) -> List[str]:
-    return [*arm.options, *(tool.override(key, block) for key, block in arm.blocks.items())]
 
 
 def _check_lengths(looked: Dict[str, Looked]) -> None:
@@ -176,7 +172,7 @@ def expect(
 
 def _measured(run: Run, setting: Setting, environment: Dict[str, str]) -> measuring.Measured:
     """What a few steps take; measured once in a folder."""
-    folder = setting.folder / "measured"
+    folder = setting.folder / MEASURED
     kept = folder / "measured.json"
     with contextlib.suppress(OSError, ValueError, TypeError):
         return measuring.Measured(**json.loads(kept.read_text()))

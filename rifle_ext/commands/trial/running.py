@@ -6,7 +6,7 @@ import math
 import time
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Callable, Dict, List, Optional, Sequence
+from typing import Callable, Dict, Optional, Sequence
 
 from rifle_ext.commands.trial.process import Process
 from rifle_ext.commands.trial.runs import Outcome, Run, Setting, finish, progress, start
@@ -97,7 +97,7 @@ class Runner:
         self._ended, self._looked = ended, looked
         self._waiting = [state for state in states if state.phase == "waiting"]
         self._running: Dict[int, _Place] = {}
-        self._took: List[float] = []
+        self._took = [state.seconds for state in states if state.phase == "done"]
 
     def run(self) -> None:
         """Until all have ended, or those left could not be done in time.

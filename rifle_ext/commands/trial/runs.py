@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import glob
 import math
 import shutil
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Collection, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 from rifle_ext.commands.report.told import decoded, lines_of
-from rifle_ext.commands.trial.arms import Arm
+from rifle_ext.commands.trial.arms import Arm, Models
 from rifle_ext.commands.trial.process import Process
 from rifle_ext.training.curves import Curves
 from rifle_ext.training.tools import Launch
@@ -18,7 +19,7 @@ from rifle_ext.training.tools import Launch
 TAIL = 1 << 16
 """Bytes at the end of a log that are read to see how far a training is."""
 
-CHECKPOINTS = ("*.pdparams", "*.pdopt", "*.pdema", "*.pdmodel", "*.pdiparams", "*.pdiparams.info")
+EXPORTED = ("*.pdmodel", "*.pdiparams", "*.pdiparams.info")
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ class Setting:
         Length of each training in iterations.
     evaluations
         How often each is evaluated.
-    seeded
-        Methods whose block has a `seed`.
+    models
+        What validates the methods' blocks, by key.
     resume
         Whether an interrupted training goes on from its checkpoint.
     keep
@@ -63,7 +64,7 @@ class Setting:
     total_steps: int
     steps_per_epoch: int
     evaluations: int
-    seeded: Collection[str]
+    models: Models
     resume: bool = False
     keep: bool = False
 
@@ -119,11 +120,9 @@ def start(run: Run, setting: Setting, environment: Dict[str, str], log_every: in
     if resume is None:
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
-    blocks = run.arm.blocks_for(run.seed, setting.seeded)
-    overrides = [setting.tool.override(key, block) for key, block in blocks.items()]
     launch = Launch(
         config=setting.config,
-        options=[*setting.options, *run.arm.options, *overrides],
+        options=[*setting.options, *run.arm.overrides(run.seed, setting.models)],
         folder=folder / "output",
         seed=run.seed,
         total_steps=setting.total_steps,
@@ -133,11 +132,9 @@ def start(run: Run, setting: Setting, environment: Dict[str, str], log_every: in
         device=setting.device,
         resume=resume,
     )
-    flags = setting.tool.flags(launch)
-    if not setting.train.endswith(".py"):
-        flags = [*(f"--import={name}" for name in setting.imports), *flags]
     child = [sys.executable, "-m", "rifle_ext.commands.trial.child"]
-    command = [*child, str(run.seed), setting.train, *flags]
+    child += [f"--import={name}" for name in setting.imports]
+    command = [*child, str(run.seed), setting.train, *setting.tool.flags(launch)]
     if resume is not None:
         (folder / "resumed").touch()
     return Process(command, folder / "train.log", environment)
@@ -153,18 +150,19 @@ def progress(run: Run, setting: Setting) -> Curves:
 
 
 def finish(run: Run, setting: Setting, code: int) -> Outcome:
-    """The outcome of a training that ended with this exit code; its checkpoints are deleted."""
+    """The outcome of a training that ended with this exit code.
+
+    Its checkpoints are deleted, unless they are to be kept or to be resumed.
+    """
     folder = run.folder(setting)
     log = folder / "train.log"
     curves = setting.logs.from_text(lines_of(log))
     failed = _failure(code, curves, log)
+    if code == 0 and (failed or not setting.keep):  # what failed at its end would fail again
+        _delete_checkpoints(folder / "output")
     if failed:
         return Outcome(failed)
     assert curves is not None
-    if not setting.keep:
-        for pattern in CHECKPOINTS:
-            for path in (folder / "output").rglob(pattern):
-                path.unlink()
     return Outcome(
         metric=curves.metrics[max(curves.metrics)],
         best=max(curves.metrics.values()),
@@ -173,6 +171,16 @@ def finish(run: Run, setting: Setting, code: int) -> Outcome:
         losses={str(step): curves.losses[step] for step in sorted(curves.losses)},
         metrics={str(step): curves.metrics[step] for step in sorted(curves.metrics)},
     )
+
+
+def _delete_checkpoints(folder: Path) -> None:
+    """Parameters, and what lies beside them under their name: the optimizer's, a method's."""
+    for parameters in list(folder.rglob("*.pdparams")):
+        for path in parameters.parent.glob(f"{glob.escape(parameters.stem)}.*"):
+            path.unlink()
+    for pattern in EXPORTED:
+        for path in folder.rglob(pattern):
+            path.unlink()
 
 
 def _failure(code: int, curves: Optional[Curves], log: Path) -> str:

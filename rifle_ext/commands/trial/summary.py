@@ -104,7 +104,7 @@ class Summary:
     def as_json(self, inputs: Inputs, config: str) -> Dict[str, Any]:
         """All of it as JSON-ready data."""
         arms = {run.arm.name: run.arm for run in self.runs}
-        seeds = sorted({run.seed for run in self.runs})
+        seeds = {seed for lines in self.lines.values() for seed in lines}
         return {
             "config": config,
             "about": f"{len(arms)} arms, {len(seeds)} seeds; {self.name} of the {self.metric} "
