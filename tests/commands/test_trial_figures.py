@@ -73,7 +73,7 @@ def test_verdicts_in_words():
     assert f"{half - 5} more seeds would settle 0.5 points" in said
     assert f"{whole - 5} more seeds would settle 1.0 points" in said
     largest = max(abs(unsure.against.difference.low), abs(unsure.against.difference.high))
-    assert f"One of {100 * largest:.2f} points of mIoU cannot be ruled out" in said
+    assert f"A difference of {100 * largest:.2f} points of mIoU cannot be ruled out" in said
     _, same = rows({"plain": by_seed(PLAIN), "other": by_seed(PLAIN)})
     assert verdict(same, "plain", "mIoU") == (
         "other: the same as plain on all 5 seeds, to the last digit."

@@ -160,7 +160,7 @@ def _end(
     else:
         show(summary, console)
         write(summary, found.inputs, found.setting.config, found.setting.folder)
-        console.print(f"written: {found.setting.folder}/trial.html, trial.json, trial.svg")
+        console.print(f"written: {chosen.output}/trial.html, trial.json, trial.svg")
     failed = [state for state in states if state.phase == "failed" and state.outcome is not None]
     for state in failed:
         assert state.outcome is not None

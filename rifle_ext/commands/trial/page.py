@@ -9,6 +9,8 @@ STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; display: block; overflow-x: auto; }
 th, td { padding: .3rem .8rem; text-align: right; border-bottom: 1px solid #ddd; }
+td { white-space: nowrap; }
+h1 { overflow-wrap: anywhere; }
 th:first-child, td:first-child { text-align: left; }
 .verdict { font-size: 1.15rem; font-weight: 600; }
 .small { color: #555; font-size: .9rem; }

@@ -92,7 +92,7 @@ def prepare(chosen: argparse.Namespace, folder: Path, console: Console) -> Prepa
         tool=tool,
         logs=entry_group(LOGS)[chosen.toolkit].load(),
         train=str(chosen.tool or tool.script() or tool.MODULE),
-        config=str(Path(chosen.config).resolve()),
+        config=chosen.config,
         options=chosen.opts,
         imports=chosen.imports,
         folder=folder,

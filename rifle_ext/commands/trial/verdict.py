@@ -122,8 +122,8 @@ def verdict(row: Row, base: str, metric: str) -> str:
     largest = max(abs(c.difference.low), abs(c.difference.high))
     return (
         f"{row.arm}: no difference from {base} was shown on {c.seeds} seeds ({_points(c)}; p = "
-        f"{row.p:.2g}). One of {100 * largest:.2f} points of {metric} cannot be ruled out; "
-        + _more(row)
+        f"{row.p:.2g}). A difference of {100 * largest:.2f} points of {metric} cannot be ruled "
+        f"out; {_more(row)}"
     )
 
 
@@ -135,7 +135,7 @@ def _more(row: Row) -> str:
         more = needed - row.against.seeds
         size = f"{100 * effect:.1f} points"
         if more <= 0:
-            said.append(f"one of {size} would have been seen four times out of five")
+            said.append(f"{size} would have been seen four times out of five")
         elif needed >= MOST:
             said.append(f"no number of seeds would settle {size}")
         else:
