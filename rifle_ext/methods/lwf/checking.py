@@ -62,8 +62,8 @@ def check_served(
         if now is None or not _close(now.given, their.given):
             raise RifleError(
                 f"lwf: {kind}: {their.name} is run on something else in training than in "
-                "evaluation (on samples of boxes, or on targets), so the teacher's answers belong "
-                "to no answers of the training's model"
+                "evaluation (on samples of boxes, on targets, at another size), so the teacher's "
+                "answers belong to no answers of the training's model"
             )
 
 
