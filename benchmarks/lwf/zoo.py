@@ -1,4 +1,4 @@
-"""Which models of the tests' zoo are served: ``python -m benchmarks.lwf.zoo``, ten minutes.
+"""Which models of the tests' zoo are served: ``python -m benchmarks.lwf.zoo``; resumable.
 
 Each does one step with an `lwf:` block, against an old network of two classes more, or is refused.
 Writes benchmarks/lwf/results/zoo.json and docs/lwf-zoo.md.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any, Dict, Mapping
@@ -62,7 +61,8 @@ def step(toolkit: str, name: str) -> Outcome:
         try:
             hook.on_train_begin(run)
         except RifleError as error:
-            return {"refused": str(error).partition("lwf")[2].partition(": ")[2]}
+            said = str(error).partition(": ")[2]  # after the config's path
+            return {"refused": said[5:] if said.startswith("lwf: ") else said}
         try:
             return {"answers": _step(run, hook)}
         finally:
@@ -102,31 +102,32 @@ def _step(run: TrainingRun, hook: LwfHook) -> Dict[str, str]:
 
 
 def main() -> None:
-    """Look at all of them, then write the page."""
+    """Look at those that were not looked at yet, and write the page after each."""
     before_paddle()
     expected = yaml.safe_load((ZOO / "expected.yml").read_text())
-    found: Dict[str, Dict[str, Outcome]] = {}
+    found: Dict[str, Dict[str, Outcome]] = {toolkit: {} for toolkit in TOOLKITS}
+    found.update(json.loads(RESULTS.read_text()) if RESULTS.exists() else {})
     for toolkit in TOOLKITS:
-        for name in sorted(expected[toolkit]):
-            outcome = step(toolkit, name)
+        for name in sorted(set(expected[toolkit]) - set(found[toolkit])):
             architecture = expected[toolkit][name]["architecture"]
-            found.setdefault(toolkit, {})[name] = {"architecture": architecture, **outcome}
-            print(f"{toolkit}/{name}: {outcome}", file=sys.stderr, flush=True)
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(found, indent=1) + "\n")
-    write_page(found)
+            found[toolkit][name] = {"architecture": architecture, **step(toolkit, name)}
+            RESULTS.parent.mkdir(exist_ok=True)
+            RESULTS.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+            write_page(found, expected)
 
 
-def write_page(found: Dict[str, Dict[str, Outcome]]) -> None:
+def write_page(found: Dict[str, Dict[str, Outcome]], expected: Mapping[str, Any]) -> None:
     """Replace what stands under the mark."""
     lines = []
     for toolkit, said in TOOLKITS.items():
-        outcomes = found[toolkit].values()
+        outcomes = [found[toolkit][name] for name in sorted(found[toolkit])]
         served = sum("answers" in outcome for outcome in outcomes)
+        left = sorted(set(expected[toolkit]) - set(found[toolkit]))
         lines += [
             f"## {said}",
             "",
-            f"{served} of {len(outcomes)} are served.",
+            f"{served} of {len(outcomes)} are served."
+            + (f" Not looked at yet: {', '.join(left)}." if left else ""),
             "",
             "| model | compared at | or why not |",
             "|---|---|---|",

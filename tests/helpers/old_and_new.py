@@ -49,9 +49,9 @@ class Tangled(nn.Layer):
 class Tasks:
     """Trainings on an old task and on a new one, of a model in PaddleSeg."""
 
-    def __init__(self, seg, model="TinyLoaded"):
+    def __init__(self, seg, model="TinyLoaded", old=None):
         self.seg, self.model = seg, model
-        self.old = self._old()
+        self.old = old or self._old()
 
     def _old(self, classes=8, iters=4):
         out = self.seg.folder / "old"

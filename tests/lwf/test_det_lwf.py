@@ -7,7 +7,7 @@ import numpy as np
 import paddle
 import pytest
 import yaml
-from det_runs import TINY
+from det_runs import TINY, DetRuns
 from old_and_new import numpy
 from seg_runs import same
 
@@ -31,14 +31,18 @@ STEADY = {
 class Tasks:
     """A tiny PP-YOLOE on an old task of seven classes, then on five."""
 
-    def __init__(self, det):
+    def __init__(self, det, old=None):
         self.det = det
+        self.old = old or self._old(det)
+
+    @staticmethod
+    def _old(det):
         still = {**STEADY, "base_lr": 1e-9}
         path = det.config(
             "old.yml", num_classes=7, epoch=1, TrainReader=READER, use_ema=False, LearningRate=still
         )
         det.train(path, prepare=_with_answers)
-        self.old = det.out(path) / "model_final"
+        return det.out(path) / "model_final"
 
     def config(self, block, name="new", **fields):
         fields = {"epoch": 3, "LearningRate": STEADY, "TrainReader": READER, **fields}
@@ -75,9 +79,15 @@ def _with_answers(trainer):
             layer._momentum = 0.0  # statistics of the last batch
 
 
+@pytest.fixture(scope="module")
+def old(scenes, tmp_path_factory):
+    """The trainings on the old task, done once."""
+    return Tasks(DetRuns(scenes, tmp_path_factory.mktemp("old")))
+
+
 @pytest.fixture
-def tasks(det):
-    return Tasks(det)
+def tasks(det, old):
+    return Tasks(det, old.old)
 
 
 class Noting:
@@ -106,7 +116,7 @@ class Noting:
         )
 
 
-def test_the_term_reaches_trunk_boxes_and_old_head(tasks, monkeypatch):
+def test_the_term_reaches_trunk_boxes_and_old_head(tasks, old, monkeypatch):
     seen = []
     monkeypatch.setattr(
         lwf_hook, "distillation", lambda *given: seen.append(given) or distillation(*given)
@@ -132,7 +142,7 @@ def test_the_term_reaches_trunk_boxes_and_old_head(tasks, monkeypatch):
         for level in range(3)
         for what, kind in (("cls", "sigmoid"), ("reg", "distribution"))
     ]
-    assert np.allclose(theirs[0].numpy(), teachers_first_answer(tasks, noting.images[0]), atol=1e-4)
+    assert np.allclose(theirs[0].numpy(), teachers_first_answer(old, noting.images[0]), atol=1e-4)
 
 
 def lwf_hook_distillation():
@@ -179,12 +189,10 @@ def test_the_term_is_in_the_loss_and_beside_it(tasks):
         assert total == pytest.approx(before + 5 * value, rel=1e-5)
 
 
-@pytest.mark.parametrize("ema", [False, True])
-def test_a_resumed_training_goes_on_exactly(tasks, ema):
-    block, fields = {"warm_up": "2 epochs"}, {"use_ema": ema, "snapshot_epoch": 1}
+def test_a_resumed_training_goes_on_exactly(tasks):
+    block, fields = {"warm_up": "2 epochs"}, {"use_ema": True, "snapshot_epoch": 1}
     whole, _, _ = tasks.new(block, "whole", fields=fields)
     for epoch in ("0", "1"):
-        fields["weights"] = "unused"
         resumed, _, after = tasks.new(
             block, f"from{epoch}", resume=tasks.out("whole") / epoch, fields=fields
         )

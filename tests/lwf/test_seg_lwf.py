@@ -6,7 +6,7 @@ import numpy as np
 import paddle
 import pytest
 from old_and_new import Tasks, TinyLoaded, numpy
-from seg_runs import same
+from seg_runs import SegRuns, same
 
 from rifle_ext import cli
 from rifle_ext.errors import RifleError
@@ -17,9 +17,15 @@ pytestmark = pytest.mark.timeout(120)
 CLASSES = ["head.3.weight", "head.3.bias", "aux.weight", "aux.bias"]
 
 
+@pytest.fixture(scope="module")
+def old(scenes, tmp_path_factory):
+    """The training on the old task, done once."""
+    return Tasks(SegRuns(scenes, tmp_path_factory.mktemp("old"))).old
+
+
 @pytest.fixture
-def tasks(seg):
-    return Tasks(seg)
+def tasks(seg, old):
+    return Tasks(seg, old=old)
 
 
 @pytest.fixture
@@ -196,8 +202,8 @@ def test_warm_up_the_new_head_learns_alone(tasks, optimizer):
     assert tasks.seg.events("plan", tasks.seg.folder / "new")[0]["warm_up"] == 3
 
 
-def test_a_model_that_makes_its_own_losses(seg):
-    tasks = Tasks(seg, "OwnLoss")
+def test_a_model_that_makes_its_own_losses(seg, old):
+    tasks = Tasks(seg, "OwnLoss", old)
     noting = Noting()
     tasks.new({"weight": 1}, optimizer=noting.optimizer, iters=1)
     first = noting.images[0]  # and not the mirrored ones, on which it is run as well

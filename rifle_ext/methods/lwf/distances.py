@@ -107,7 +107,12 @@ def where_sure(levels: Sequence[Tensor]) -> List[Tensor]:
 
 
 def as_places(tensor: Tensor, axis: int) -> Tensor:
-    """A layer's result as ``(images, places, channels)`` in full precision."""
+    """A layer's result as ``(images, places, channels)`` in full precision.
+
+    Of one of two dimensions each row is a place, and all are of one image.
+    """
+    if len(tensor.shape) == 2:
+        tensor = tensor.unsqueeze(0)
     if axis != -1:
         tensor = paddle.moveaxis(tensor, axis, -1)
     return tensor.reshape([tensor.shape[0], -1, tensor.shape[-1]]).astype("float32")

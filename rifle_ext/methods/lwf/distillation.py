@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Dict, List, Optional, Sequence
 
 import paddle
@@ -43,7 +42,7 @@ def distillation(
         if answer.sure_by is not None:
             counts = sure[answer.sure_by]
         else:
-            counts = _heeded(teacher[number], answer.axis, ignored)
+            counts = _heeded(theirs[number], teacher[number], answer.axis, ignored)
         ours = distances.as_places(today[number], answer.axis)
         measure = getattr(distances, answer.kind)
         sums.setdefault(answer.kind, []).append(
@@ -70,11 +69,11 @@ def _sure(answers: Sequence[Answer], theirs: Sequence[Tensor]) -> Dict[int, Tens
     return dict(zip(by, distances.where_sure(levels)))
 
 
-def _heeded(made: Tensor, axis: int, ignored: Optional[Tensor]) -> Tensor:
+def _heeded(places: Tensor, made: Tensor, axis: int, ignored: Optional[Tensor]) -> Tensor:
     """1 for each place of a result that counts, ``(images, places)``; all but ignored pixels."""
     apart = (0, axis % made.ndim)
     size = [length for number, length in enumerate(made.shape) if number not in apart]
     if ignored is None or len(size) != 2:
-        return paddle.ones([made.shape[0], math.prod(size)])
+        return paddle.ones(places.shape[:2])
     heeded = (~ignored).astype("float32").unsqueeze(1)
-    return F.interpolate(heeded, size=size, mode="nearest").reshape([made.shape[0], -1])
+    return F.interpolate(heeded, size=size, mode="nearest").reshape(places.shape[:2])

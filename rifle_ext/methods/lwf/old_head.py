@@ -40,7 +40,7 @@ class OldHead:
         wanted = dict.fromkeys(a.name for a in answers if a.of_classes and a.kind != "none")
         self._layers = {name: copy.deepcopy(layers[name]) for name in wanted}
         state = network.state_dict()
-        self._kept = {name: state[name] for name in depending}
+        self._kept = {name: state[name] for name in depending if name in state}
         for name, layer in self._layers.items():
             for key, parameter in layer.named_parameters():
                 parameter.name = f"lwf.{name}.{key}"

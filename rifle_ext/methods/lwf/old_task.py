@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import Any, Dict, List, Mapping
+import itertools
+from collections import defaultdict
+from typing import Any, Dict, Iterator, List, Mapping, Set
 
 import numpy as np
 import paddle
@@ -14,6 +15,7 @@ from rifle_ext.heads.catching import Call, calls_of
 from rifle_ext.heads.classes import depending, load, number_in, shapes_of
 from rifle_ext.heads.outputs import find_outputs
 from rifle_ext.methods.lwf.answers import (
+    SIDES,
     Answer,
     Sizes,
     bins_around,
@@ -23,11 +25,9 @@ from rifle_ext.methods.lwf.answers import (
     with_sureness,
 )
 from rifle_ext.methods.lwf.block import LwfConfig
+from rifle_ext.methods.lwf.checking import check_served
 from rifle_ext.redraw.fresh import SecondModel
 from rifle_ext.training.hooks import TrainingRun
-
-CLOSE = 1e-4
-"""How near two networks' answers are that are the same, relative to the largest."""
 
 
 class OldTask:
@@ -99,8 +99,8 @@ class OldTask:
         other = more if alike else same
         load(other, weights, strict=False)
         _unlike(other, self.depending)
-        numbers = self.classes, run.classes + 1 if alike else run.classes
-        self.answers = self._answers(block, run, owners, other, numbers)
+        others = run.classes + 1 if alike else run.classes
+        self.answers = self._answers(block, run, owners, other, others)
         self.network.eval()
 
     def _number(self, weights: Any, shapes: Any, one_more: Any, classes: int) -> int:
@@ -112,30 +112,23 @@ class OldTask:
             ) from error
 
     def _answers(
-        self, block: LwfConfig, run: TrainingRun, owners: Any, other: nn.Layer, numbers: Any
+        self, block: LwfConfig, run: TrainingRun, owners: Set[str], other: nn.Layer, others: int
     ) -> List[Answer]:
-        """The answers, once it is checked that they can be kept on another head's trunk."""
+        """The answers, once it is checked that they can be kept on the trunk of another head."""
         ours = calls_of(self.network, owners, run.forward, training=False)
         theirs = calls_of(other, owners, run.forward, training=False)
         trained = calls_of(other, owners, run.forward, training=True)
-        self._check(ours, theirs, trained)
-        layers = dict(self.network.named_sublayers())
-        found, kept, turns = [], [], Counter()  # type: ignore[var-annotated]
-        further = {id(call.given) for call in ours}
-        for call, their in zip(ours, theirs):
-            nth = turns[call.name]
-            turns[call.name] += 1
-            if id(call.made) in further:  # a learned scale follows
-                continue
-            axis = channel_axis(layers[call.name], len(call.made.shape))  # type: ignore[union-attr]
-            channels = [c.made.shape[axis] for c in (call, their)]  # type: ignore[union-attr]
-            sizes = Sizes.of(channels[0], numbers[0], channels[1], numbers[1])
-            bins = [b for b in bins_around(call.name, self.network) if 4 * b == channels[0]]
-            kind, group = kind_of(sizes, run.exclusive, bins[0] if bins else None)
-            found.append(Answer(call.name, nth, self._of_classes(call), kind, group, axis))
-            kept.append(call)
-        sizes_of = [c.made.shape[a.axis] for a, c in zip(found, kept)]  # type: ignore[union-attr]
-        found = overridden(found, block.kinds, sizes_of)
+        check_served(self.network, self._of_classes, ours, theirs, trained)
+        further = {id(call.given) for call in ours}  # that goes into a learned scale, say
+        turns: Dict[str, Iterator[int]] = defaultdict(itertools.count)
+        all_answers = [
+            self._answer(run, our, their, others, next(turns[our.name]))
+            for our, their in zip(ours, theirs)
+        ]
+        last = [n for n, call in enumerate(ours) if id(call.made) not in further]
+        inferred, kept = [all_answers[n] for n in last], [ours[n] for n in last]
+        channels = [_made(call).shape[a.axis] for a, call in zip(inferred, kept)]
+        found = overridden(inferred, block.kinds, channels)
         names = {answer.name for answer in found}
         self.calls = sum(call.name in names for call in ours)
         if not any(answer.of_classes and answer.kind != "none" for answer in found):
@@ -145,57 +138,23 @@ class OldTask:
             )
         return found if run.exclusive else with_sureness(found, kept)
 
-    def _of_classes(self, call: Call) -> bool:
-        return any(name.rpartition(".")[0] == call.name for name in self.depending)
+    def _answer(self, run: TrainingRun, our: Call, their: Call, others: int, nth: int) -> Answer:
+        """What one call answers, from its channels in two networks of other numbers of classes."""
+        layer = dict(self.network.named_sublayers())[our.name]
+        axis = channel_axis(layer, len(_made(our).shape))
+        channels = _made(our).shape[axis]
+        sizes = Sizes.of(channels, self.classes, _made(their).shape[axis], others)
+        bins = [b for b in bins_around(our.name, self.network) if SIDES * b == channels]
+        kind, group = kind_of(sizes, run.exclusive, bins[0] if bins else None)
+        return Answer(our.name, nth, self._of_classes(our.name), kind, group, axis)
 
-    @paddle.no_grad()
-    def _check(self, ours: List[Call], theirs: List[Call], trained: List[Call]) -> None:
-        """That the old output layers answer on another head's trunk as in the old network."""
-        kind = type(self.network).__name__
-        layers = dict(self.network.named_sublayers())
-        if not ours or [c.name for c in ours] != [c.name for c in theirs]:
-            raise RifleError(f"lwf: {kind}: no output layer of it could be seen at work")
-        for our, their in zip(ours, theirs):
-            if our.made is None or their.made is None or their.given is None:
-                raise RifleError(f"lwf: {kind}: {our.name} is no layer of one input and one result")
-            answer = their.made
-            if self._of_classes(our):
-                try:
-                    answer = layers[our.name](their.given)
-                except Exception:  # whatever a layer says of another shape
-                    answer = None
-            if answer is None or not _close(answer, our.made):
-                raise RifleError(
-                    f"lwf: {kind}: what {our.name} answers depends on other layers that depend on "
-                    "the number of classes, so the old answers cannot be had from the trunk of "
-                    "the new model"
-                )
-        for our, their, now in _aligned(ours, theirs, trained):
-            if now is None or now.given is None or not _close(now.given, their.given):
-                raise RifleError(
-                    f"lwf: {kind}: {our.name} is run on something else in training than in "
-                    "evaluation (on samples of boxes, or on targets), so the teacher's answers "
-                    "belong to no answers of the training's model"
-                )
+    def _of_classes(self, layer: str) -> bool:
+        return any(name.rpartition(".")[0] == layer for name in self.depending)
 
 
-def _aligned(ours: List[Call], theirs: List[Call], trained: List[Call]) -> Any:
-    """Calls in evaluation with those in training, which may be of more layers."""
-    rest: Dict[str, List[Call]] = {}
-    for call in trained:
-        rest.setdefault(call.name, []).append(call)
-    counts = Counter(call.name for call in ours)
-    for our, their in zip(ours, theirs):
-        same = rest.get(our.name, [])
-        yield our, their, same.pop(0) if len(same) == counts[our.name] else None
-        counts[our.name] -= 1
-
-
-def _close(one: Tensor, other: Any) -> bool:
-    if other is None or list(one.shape) != list(other.shape):
-        return False
-    largest = float(other.abs().max())
-    return float((one - other).abs().max()) <= CLOSE * largest
+def _made(call: Call) -> Tensor:
+    assert call.made is not None  # as is checked before
+    return call.made
 
 
 def _unlike(model: nn.Layer, names: List[str]) -> None:
