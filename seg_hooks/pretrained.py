@@ -12,6 +12,7 @@ from paddle import Tensor
 from paddleseg.utils import utils
 
 from rifle_ext.errors import RifleError
+from seg_hooks.rebuild import downloaded
 
 
 def resumed(folder: Optional[str]) -> Optional[Path]:
@@ -39,10 +40,14 @@ def read(config: Any, path: Optional[str] = None) -> Mapping[str, Tensor]:
         raise RifleError("the config names no pretrained weights of a whole model")
     said = named if path else f"model.pretrained = {named}"
     try:
-        here = utils.download_pretrained_model(named) if urlparse(named).netloc else named
+        here = downloaded(named)
+        if not os.path.isfile(here) and urlparse(named).netloc:
+            here = utils.download_pretrained_model(named)
         content = paddle.load(here) if os.path.isfile(here) else None
     except Exception as error:  # whatever a download or Paddle says of a file
         raise RifleError(f"{said}: cannot be read ({type(error).__name__}: {error})") from error
+    if content is None and urlparse(here).netloc:
+        raise RifleError(f"{said}: it was not downloaded yet, and a plan downloads nothing")
     if not isinstance(content, dict):
         raise RifleError(f"{said}: {'no file of weights' if content else 'there is no such file'}")
     return content

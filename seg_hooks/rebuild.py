@@ -83,7 +83,7 @@ def local_pretrained_weights() -> Iterator[None]:
 
     def if_there(load: Callable) -> Callable:
         def load_if_there(model: nn.Layer, path: Any, *args: Any, **kwargs: Any) -> Any:
-            here = path if path is None else _downloaded(str(path))
+            here = path if path is None else downloaded(str(path))
             if here is None or os.path.exists(here):
                 return load(model, here, *args, **kwargs)
             return note_unread(model, str(path))
@@ -104,7 +104,7 @@ def local_pretrained_weights() -> Iterator[None]:
         yield
 
 
-def _downloaded(path: str) -> str:
+def downloaded(path: str) -> str:
     """Where PaddleSeg keeps what it downloads from an address (utils/utils.py); paths as they are.
 
     That of an archive is left as it is.

@@ -114,7 +114,7 @@ def training_run(loop: ModuleType, given: Dict[str, Any], config: Any, source: s
         stops_early=None if intervals is None else f"early_stop_intervals = {intervals}",
         resumed=pretrained.resumed(given.get("resume_model")),
         classes=classes_in(config),
-        exclusive=True,
+        exclusive=not (config.dic.get("test_config") or {}).get("use_multilabel", False),
         rebuild_for=lambda classes: _built_again(given["model"], config, classes),
         read_weights=functools.partial(pretrained.read, config),
     )
@@ -228,7 +228,9 @@ class _Terms:
             labels = said.get("labels")
             if labels is None:  # a model's own: of outputs, losses and the loader's batch
                 labels = list(said.values())[2]["label"]
-            batch = Batch(lambda model: model(*given), labels == self._ignore)
+            one_each = len(labels.shape) == 3  # not those of several classes a pixel
+            ignored = labels == self._ignore if one_each else None
+            batch = Batch(lambda model: model(*given), ignored)
             return [*losses, *self._hooks.losses(self._run, batch).values()]
 
         return loss_computation

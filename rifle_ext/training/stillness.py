@@ -14,6 +14,8 @@ class StillStatistics:
     """Holds the running means and variances of batch normalizations still, and lets them go.
 
     They are what they were before, with their momentum at 1: `running = 1 * running + 0 * batch`.
+    Which layers there are is looked at when they are held: on several GPUs PaddleDetection converts
+    the model after training has begun, and its normalizations are others from then on.
 
     Parameters
     ----------
@@ -24,11 +26,8 @@ class StillStatistics:
     """
 
     def __init__(self, model: nn.Layer, but: Collection[str] = ()) -> None:
-        self._layers: List[Tuple[nn.Layer, float]] = [
-            (layer, layer._momentum)
-            for name, layer in model.named_sublayers(include_self=True)
-            if isinstance(layer, _NORMALIZATIONS) and name not in but
-        ]
+        self._model, self._but = model, but
+        self._layers: List[Tuple[nn.Layer, float]] = []
         self._held = False
 
     def hold(self, held: bool) -> None:
@@ -36,6 +35,12 @@ class StillStatistics:
         if held == self._held:
             return
         self._held = held
+        if held:
+            self._layers = [
+                (layer, layer._momentum)
+                for name, layer in self._model.named_sublayers(include_self=True)
+                if isinstance(layer, _NORMALIZATIONS) and name not in self._but
+            ]
         for layer, own in self._layers:
             layer._momentum = 1.0 if held else own
 

@@ -30,11 +30,11 @@ def test_in_paddleseg(seg, said):
 
 
 def test_their_rates_are_multiplied(seg):
-    """RIFLE's `warm_up` and `ramp` set those of the same layers."""
+    """RIFLE's `ramp` sets those of the same layers; its `warm_up` is waited for."""
     block = {**RIFLE, "max_re_num": 1, "warm_up": 1, "ramp": 3}
     freezing = {"t_0": 0.5, "lr": "follow"}
     _, _, after = seg.train(seg.config(rifle=block, freeze_out=freezing))
-    wanted = table(freezing, 3, STEPS, start=2)
+    wanted = table(freezing, 3, STEPS, start=3)
     ramp = {2: 0, 3: 0.25, 4: 0.5, 5: 0.75}
     for step in range(2, STEPS):
         factor = after.rates[step]["neck.weight"]

@@ -50,7 +50,10 @@ def test_gradients_of_the_old_head_are_averaged(seg, monkeypatch):
     tasks = Tasks(seg)
     tasks.new(None, "alone", iters=4)
 
+    added = []
+
     def added_up(gradient):
+        added.append(list(gradient.shape))
         gradient.set_value(4 * gradient)
 
     monkeypatch.setattr(paddle.distributed, "get_world_size", lambda: 4)
@@ -58,6 +61,10 @@ def test_gradients_of_the_old_head_are_averaged(seg, monkeypatch):
     monkeypatch.setattr(lwf_hook, "refuse_parts", lambda: None)
     tasks.new(None, "four", iters=4)
     assert same(tasks.head("alone", 4), tasks.head("four", 4))
+    held = tasks.head("four", 4).items()
+    learning = [list(value.shape) for name, value in held if name.startswith("head.3.")]
+    assert len(learning) == 2
+    assert sorted(added) == sorted(learning * 4)  # in each step
 
 
 @pytest.mark.parametrize("toolkit", ["seg", "det"])

@@ -10,7 +10,7 @@ from paddle.distributed.fleet.utils import recompute
 from rifle_ext.training.freezing import take_up_loaded_state
 from rifle_ext.training.parameter_rates import ParameterRates, SharedRates
 from rifle_ext.training.recomputation import learning_without_operands
-from rifle_ext.training.stillness import RunningStatistics
+from rifle_ext.training.stillness import RunningStatistics, StillStatistics
 
 
 def statistics(norm):
@@ -50,6 +50,19 @@ def test_normalizations_compute_with_their_statistics_and_keep_them(kind):
     if kind != "synchronized":
         norm(image)
         assert not np.array_equal(before[0], norm._mean.numpy())
+
+
+def test_statistics_stand_still_in_a_model_that_was_converted_meanwhile():
+    """PaddleDetection makes other layers of its normalizations, on several GPUs, as it begins."""
+    model = nn.Sequential(nn.Conv2D(3, 3, 1), nn.BatchNorm2D(3), nn.BatchNorm2D(3, momentum=0.7))
+    still = StillStatistics(model, but=["1"])
+    model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    assert isinstance(model[2], nn.SyncBatchNorm)
+    own = [model[1]._momentum, model[2]._momentum]
+    still.hold(True)
+    assert [model[1]._momentum, model[2]._momentum] == [own[0], 1.0]
+    still.hold(False)
+    assert [model[1]._momentum, model[2]._momentum] == own
 
 
 def test_a_pass_that_breaks_off_leaves_no_mode_behind():

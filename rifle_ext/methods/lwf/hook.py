@@ -55,6 +55,10 @@ class LwfHook(Hook):
         task = OldTask(self.block, run) if self.block.weight else None
         return outlook(self.block, task, run)
 
+    def busy_until(self, run: TrainingRun) -> int:
+        """The end of the warm-up: until then nothing but the new output layers learns."""
+        return self.block.warm_up_steps(run.steps_per_epoch) if self.block.weight else 0
+
     def on_train_begin(self, run: TrainingRun) -> None:
         """Build the old network, find what can be kept of it, and say it.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
@@ -90,7 +91,9 @@ class OldHead:
     def save(self, path: Path) -> None:
         """Write the head into a file."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        paddle.save(self.state(), str(path))
+        partial = path.with_name(f"{path.name}.tmp")  # a kill leaves the old file, or the new one
+        paddle.save(self.state(), str(partial))
+        os.replace(partial, path)
 
     def begin(self, optimizer: Optimizer) -> None:
         """Let an optimizer step the head, and several processes average its gradients.
@@ -105,6 +108,12 @@ class OldHead:
             raise RifleError(
                 f"lwf: the optimizer is a {type(optimizer).__name__}, to which the old head cannot "
                 "be given; train with one of paddle.optimizer"
+            )
+        if _knows_names(optimizer):
+            raise RifleError(
+                f"lwf: the optimizer is a {type(optimizer).__name__}, which knows its parameters "
+                "by their names, and none of the old head's; train with one of "
+                "paddle.optimizer, without layer-wise decay"
             )
         if isinstance(held[0], dict):
             optimizer._add_param_group({"params": list(self.parameters)})
@@ -131,6 +140,12 @@ class OldHead:
         """Move the head."""
         for layer in self._layers.values():
             layer.to(device)
+
+
+def _knows_names(optimizer: Optimizer) -> bool:
+    """Whether an optimizer updates in a way of its own, as those with layer-wise decay do."""
+    update = getattr(type(optimizer), "_append_optimize_op", None)
+    return not str(getattr(update, "__module__", "")).startswith("paddle.")
 
 
 def _averaging(parameter: Tensor) -> Any:

@@ -62,9 +62,10 @@ class RifleHook(Hook):
         return outlook(self._plan)
 
     def busy_until(self, run: TrainingRun) -> int:
-        """The step of the last reset, which sends gradients deep into the model."""
+        """The last reset, which sends gradients deep into the model, and its warm-up."""
         plan: Plan = getattr(self, "_plan", None) or Plan(self.block, run)
-        return max((reset.step for reset in plan.schedule.resets), default=0)
+        steps = [reset.step for reset in plan.schedule.resets]
+        return max(steps) + self.block.warm_up if steps else 0
 
     def on_train_begin(self, run: TrainingRun) -> None:
         """Find the output layers, make the plan and say it.
