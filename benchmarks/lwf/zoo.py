@@ -140,7 +140,8 @@ def write_page(found: Dict[str, Dict[str, Outcome]], expected: Mapping[str, Any]
 
 
 def _layers(outcome: Outcome) -> str:
-    return ", ".join(f"`{name}` ({kind})" for name, kind in outcome.get("answers", {}).items())
+    answers = sorted(outcome.get("answers", {}).items())
+    return ", ".join(f"`{name}` ({kind})" for name, kind in answers)
 
 
 if __name__ == "__main__":
