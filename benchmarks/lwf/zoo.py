@@ -21,6 +21,7 @@ from benchmarks.transfer.records import ROOT
 from rifle_ext.commands.training_options import toolkits
 from rifle_ext.errors import RifleError
 from rifle_ext.heads.outputs import tensors_in
+from rifle_ext.heads.probing import probing
 from rifle_ext.methods.lwf.block import parse_block
 from rifle_ext.methods.lwf.hook import LwfHook
 from rifle_ext.redraw.fresh import SecondModel
@@ -64,7 +65,8 @@ def step(toolkit: str, name: str) -> Outcome:
             said = str(error).partition(": ")[2]  # after the config's path
             return {"refused": said[5:] if said.startswith("lwf: ") else said}
         try:
-            return {"answers": _step(run, hook)}
+            with probing(run.model):  # synchronous batch normalization cannot be run on a CPU
+                return {"answers": _step(run, hook)}
         finally:
             hook.on_train_end(run)
 
@@ -84,7 +86,6 @@ def old_weights(run: TrainingRun, classes: int) -> Mapping[str, Any]:
 
 
 def _step(run: TrainingRun, hook: LwfHook) -> Dict[str, str]:
-    run.model.train()
     hook.on_step_begin(run, 0)
     results = run.forward()
     term = hook.loss(run, Batch(lambda model: run.forward(model)))
@@ -139,7 +140,8 @@ def write_page(found: Dict[str, Dict[str, Outcome]], expected: Mapping[str, Any]
 
 
 def _layers(outcome: Outcome) -> str:
-    return ", ".join(f"`{name}` ({kind})" for name, kind in outcome.get("answers", {}).items())
+    answers = sorted(outcome.get("answers", {}).items())
+    return ", ".join(f"`{name}` ({kind})" for name, kind in answers)
 
 
 if __name__ == "__main__":
