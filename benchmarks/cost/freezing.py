@@ -30,7 +30,7 @@ from rifle_ext.training.setup import Request
 
 CONFIGS = [("seg", "configs/seg/pp_liteseg.yml"), ("det", "configs/det/ppyoloe_plus.yml")]
 PARTS = (0.0, 0.25, 0.5, 0.75, 1.0)
-REPEATS = 7
+REPEATS = 21
 RESULTS = Path(__file__).parent / "results/freezing.json"
 
 

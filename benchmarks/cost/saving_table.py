@@ -42,7 +42,7 @@ def _steps(found: List[Dict[str, Any]]) -> List[str]:
 
 
 def _trainings(found: List[Dict[str, Any]]) -> List[str]:
-    """Each setting against plain fine-tuning of the same seed."""
+    """Each setting against plain fine-tuning, over the seeds that all settings have."""
     by: Dict[str, Dict[str, Dict[int, Dict[str, Any]]]] = defaultdict(lambda: defaultdict(dict))
     for line in found:
         by[line["model"]][line["setting"]][line["seed"]] = line
@@ -54,8 +54,8 @@ def _trainings(found: List[Dict[str, Any]]) -> List[str]:
     ]
     for model, settings in by.items():
         plain = settings["plain"]
+        seeds = sorted(set.intersection(*(set(runs) for runs in settings.values())))
         for setting, runs in settings.items():
-            seeds = sorted(set(runs) & set(plain))
             time = [runs[s]["seconds"] / plain[s]["seconds"] for s in seeds]
             against = [runs[s]["metric"] - plain[s]["metric"] for s in seeds]
             estimate = runs[seeds[0]]["estimate"]

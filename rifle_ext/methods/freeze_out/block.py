@@ -60,7 +60,7 @@ class FreezeOutConfig(BaseModel):
         "run, whatever the order here.",
     )
     lr: Annotated[Literal["own", "follow"], one_of(["own", "follow"])] = Field(
-        "follow",
+        "own",
         description="The rate of a layer until it freezes. 'own': a cosine from the highest rate "
         "of the training's schedule to 0, in place of the schedule, as in the authors' code; "
         "'follow': the schedule, multiplied by that cosine from 1 to 0.",
