@@ -40,7 +40,7 @@ def main(device: str = "cpu") -> List[Dict[str, Any]]:
 
 
 def _model(toolkit: str, config: str, device: str) -> Dict[str, Any]:
-    block = parse_block({})
+    block = parse_block({"layers": "all"})
     assert block is not None
     with toolkits()[toolkit].load()(Request(config, synthetic=True)) as (_, run):
         paddle.device.set_device(device)

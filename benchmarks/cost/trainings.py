@@ -34,17 +34,15 @@ PLACES = [Place("digits", "pp_liteseg", "clean"), Place("digits", "ppyoloe", "cl
 STEPS = {"seg": 400, "det": 402}
 """Optimizer steps; whole epochs in PaddleDetection."""
 
-BACKBONE = {"layers": ["backbone.*"]}
-AUTHORS = {"lr": "own"}
+AUTHORS = {"layers": "all", "lr": "own"}
+LINEAR = {"t_0": 0.5, "how_scale": "linear", "scale_lr": False}
 SETTINGS: Dict[str, Dict[str, Any]] = {
     "plain": {},
-    "linear, follow": {"t_0": 0.5, "how_scale": "linear", "lr": "follow", "scale_lr": False},
-    "linear, own": {"t_0": 0.5, "how_scale": "linear", "scale_lr": False, **AUTHORS},
-    "linear, own, backbone": {
-        "t_0": 0.5, "how_scale": "linear", "scale_lr": False, **AUTHORS, **BACKBONE,
-    },
+    "linear, follow": {**LINEAR, "layers": "all", "lr": "follow"},
+    "linear, own": {**LINEAR, **AUTHORS},
+    "linear, own, backbone": {**LINEAR, "layers": "auto", "lr": "own"},
     "cubic 0.8, scaled, own": {"t_0": 0.8, "how_scale": "cubic", "scale_lr": True, **AUTHORS},
-}  # fmt: skip
+}
 """What is compared. The authors recommend unscaled linear and scaled cubic, with `lr: own`."""
 
 

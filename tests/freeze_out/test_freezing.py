@@ -43,7 +43,7 @@ def moved(values, step, name):
 
 @pytest.mark.parametrize(("how", "scaled", "lr"), COMBINATIONS)
 def test_every_step_in_paddleseg(seg, how, scaled, lr):
-    block = {"t_0": 0.5, "how_scale": how, "scale_lr": scaled, "lr": lr}
+    block = {"layers": "all", "t_0": 0.5, "how_scale": how, "scale_lr": scaled, "lr": lr}
     _, _, after = seg.train(seg.config(freeze_out=block))
     wanted = table(block, len(LAYERS), STEPS)
     values = after.others
@@ -76,7 +76,7 @@ def test_every_step_in_paddleseg(seg, how, scaled, lr):
 
 @pytest.mark.parametrize("lr", ["own", "follow"])
 def test_every_step_in_paddledetection(det, lr):
-    block = {"t_0": 0.3, "how_scale": "squared", "lr": lr, "scale_lr": True}
+    block = {"layers": "all", "t_0": 0.3, "how_scale": "squared", "lr": lr, "scale_lr": True}
     path = det.config(epoch=3, freeze_out=block)
     trainer, _, after = det.train(path)
     (plan,) = det.events(path, "plan")
@@ -111,7 +111,11 @@ def test_every_step_in_paddledetection(det, lr):
 
 
 def test_the_checkpoint_holds_everything(seg):
-    seg.train(seg.config(freeze_out={"t_0": 0.2}), save_interval=1, keep_checkpoint_max=99)
+    seg.train(
+        seg.config(freeze_out={"layers": "all", "t_0": 0.2}),
+        save_interval=1,
+        keep_checkpoint_max=99,
+    )
     state = paddle.load(str(seg.out / "iter_12/model.pdopt"))
     weights = paddle.load(str(seg.out / "iter_12/model.pdparams"), return_numpy=True)
     early = paddle.load(str(seg.out / "iter_3/model.pdparams"), return_numpy=True)
@@ -121,7 +125,7 @@ def test_the_checkpoint_holds_everything(seg):
 
 
 def test_everything_is_given_back(seg):
-    model, before, after = seg.train(seg.config(freeze_out={"t_0": 0.2}))
+    model, before, after = seg.train(seg.config(freeze_out={"layers": "all", "t_0": 0.2}))
     named = dict(model.named_parameters())
     for name in (*OUTPUTS, *(n for names in LAYERS for n in names)):
         assert not named[name].stop_gradient
@@ -136,6 +140,25 @@ def test_only_what_is_named_freezes_in_the_order_in_which_it_runs(seg):
     ]  # fmt: skip
     first, _ = seg.events("plan")[0]["layers"]
     assert first["parameters"] == ["backbone.0.weight"]
+
+
+@pytest.mark.parametrize(
+    ("layers", "wanted"),
+    [("auto", ["backbone.0"]), ("all", ["backbone.0", "neck", "head.0"])],
+)
+def test_the_backbone_alone_or_all_but_the_outputs(seg, layers, wanted):
+    seg.train(seg.config(freeze_out={"layers": layers, "t_0": 0}))
+    assert [layer["name"] for layer in seg.events("plan")[0]["layers"]] == wanted
+
+
+def test_all_freezes_where_no_part_is_called_backbone(seg):
+    model = {"type": "FastSCNN", "num_classes": 6, "enable_auxiliary_loss": False}
+    path = seg.config(
+        model=model, loss={"types": [{"type": "CrossEntropyLoss"}], "coef": [1]}, freeze_out=None
+    )
+    seg.train(path, iters=1)
+    names = [layer["name"] for layer in seg.events("plan")[0]["layers"]]
+    assert names[0].startswith("learning_to_downsample.") and names[-1].startswith("classifier.")
 
 
 def test_normalizations_of_layers_that_go_on_go_on(seg):
@@ -173,7 +196,7 @@ def test_nothing_is_read_from_the_device(seg, monkeypatch, lr):
             return on_step_begin(self, run, step)
 
     monkeypatch.setattr(FreezeOutHook, "on_step_begin", refusing)
-    seg.train(seg.config(freeze_out={"t_0": 0.5, "lr": lr}))
+    seg.train(seg.config(freeze_out={"layers": "all", "t_0": 0.5, "lr": lr}))
     assert steps == list(range(12)) and len(seg.events("freeze")) == 3
 
 
@@ -184,7 +207,9 @@ def test_what_the_user_froze_stays_so_and_has_no_turn(seg):
         builder.model.neck.bias.stop_gradient = True
         return type(builder).optimizer.func(builder)
 
-    model, _, after = seg.train(seg.config(freeze_out={"t_0": 0.5}), optimizer=freeze)
+    model, _, after = seg.train(
+        seg.config(freeze_out={"layers": "all", "t_0": 0.5}), optimizer=freeze
+    )
     assert [e["layers"] for e in seg.events("freeze")] == [["backbone.0"], ["head.0"]]
     assert [e["step"] for e in seg.events("freeze")] == [6, 9]
     assert model.neck.weight.stop_gradient and model.backbone[0].weight.stop_gradient
@@ -194,7 +219,7 @@ def test_what_the_user_froze_stays_so_and_has_no_turn(seg):
 
 def test_rates_of_the_users_own_are_multiplied(seg):
     optimizer = {"type": "Momentum", "custom_cfg": [{"name": "backbone", "lr_mult": 0.1}]}
-    block = {"t_0": 0.5, "lr": "follow"}
+    block = {"layers": "all", "t_0": 0.5, "lr": "follow"}
     _, before, after = seg.train(seg.config(freeze_out=block, optimizer=optimizer))
     wanted = table(block, 3, STEPS)
     for step in range(STEPS):
@@ -205,7 +230,7 @@ def test_rates_of_the_users_own_are_multiplied(seg):
 
 def test_an_average_of_the_weights_goes_on(seg):
     plain = seg.folder / "plain"
-    for out, block in ((seg.out, {"freeze_out": {"t_0": 0.25}}), (plain, {})):
+    for out, block in ((seg.out, {"freeze_out": {"layers": "all", "t_0": 0.25}}), (plain, {})):
         seg.train(seg.config(**block), out=out, use_ema=True)
     averages = [
         paddle.load(str(out / f"iter_{step}/ema_model.pdparams"), return_numpy=True)
@@ -219,7 +244,7 @@ def test_an_average_of_the_weights_goes_on(seg):
 def test_the_same_as_without_it_until_the_first_rate_differs(seg):
     """With t_0 = 1 and one layer the factor is a cosine over all: with a clock not run, nothing."""
     _, _, plain = seg.train(seg.config())
-    block = {"freeze_out": {"t_0": 1.0, "lr": "follow"}}
+    block = {"freeze_out": {"layers": "all", "t_0": 1.0, "lr": "follow"}}
     _, _, with_it = seg.train(seg.config(**block), out=seg.folder / "with")
     assert same(plain.others[1], with_it.others[1])  # the first step is at the factor 1
     assert not same(plain.others[3], with_it.others[3])
@@ -265,13 +290,15 @@ def test_an_optimizer_with_one_direction_for_all_is_refused(seg):
 
 
 def test_t_0_of_1_freezes_nothing_and_says_so(seg, said):
-    seg.train(seg.config(freeze_out={"t_0": 1}))
+    seg.train(seg.config(freeze_out={"layers": "all", "t_0": 1}))
     assert not seg.events("freeze")
     assert seg.events("plan")[0]["warnings"] == ["nothing freezes before the training ends"]
     assert "[FreezeOut] nothing freezes before the training ends" in said()
 
 
 def test_high_first_rates_are_warned_of(seg):
-    seg.train(seg.config(freeze_out={"t_0": 0.5, "how_scale": "cubic", "scale_lr": True}))
+    seg.train(
+        seg.config(freeze_out={"layers": "all", "t_0": 0.5, "how_scale": "cubic", "scale_lr": True})
+    )
     (warning,) = seg.events("plan")[0]["warnings"]
     assert "begin at 8 times the rate" in warning

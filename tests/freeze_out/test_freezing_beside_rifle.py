@@ -10,7 +10,7 @@ from rifle_ext import cli
 pytestmark = pytest.mark.timeout(120)
 
 RIFLE = {"re_init_iter": 2, "max_re_num": 2, "keep_last": 0}
-BOTH = {"rifle": RIFLE, "freeze_out": {"t_0": 0.25, "lr": "own"}}
+BOTH = {"rifle": RIFLE, "freeze_out": {"layers": "all", "t_0": 0.25, "lr": "own"}}
 
 
 def test_in_paddleseg(seg, said):
@@ -32,7 +32,7 @@ def test_in_paddleseg(seg, said):
 def test_their_rates_are_multiplied(seg):
     """RIFLE's `ramp` sets those of the same layers; its `warm_up` is waited for."""
     block = {**RIFLE, "max_re_num": 1, "warm_up": 1, "ramp": 3}
-    freezing = {"t_0": 0.5, "lr": "follow"}
+    freezing = {"layers": "all", "t_0": 0.5, "lr": "follow"}
     _, _, after = seg.train(seg.config(rifle=block, freeze_out=freezing))
     wanted = table(freezing, 3, STEPS, start=3)
     ramp = {2: 0, 3: 0.25, 4: 0.5, 5: 0.75}

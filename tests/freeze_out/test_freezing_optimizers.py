@@ -15,7 +15,7 @@ from replay import Recorder, replay
 
 pytestmark = pytest.mark.timeout(120)
 
-BLOCK = {"t_0": 0.25, "lr": "own"}
+BLOCK = {"layers": "all", "t_0": 0.25, "lr": "own"}
 FIRST = "backbone.0.weight"  # of the tiny model for PaddleSeg: still after 3 of 12 steps
 
 SEGMENTATION = {

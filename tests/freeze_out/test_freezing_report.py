@@ -31,7 +31,7 @@ def test_nothing_is_said_of_what_was_not_logged():
 
 
 def trained(seg):
-    path = seg.config(freeze_out={"t_0": 0.5})
+    path = seg.config(freeze_out={"layers": "all", "t_0": 0.5})
     seg.out.mkdir()
     with (seg.out / "train.log").open("w") as log, said_into(log):
         seg.train(path, log_iters=1, use_vdl=True)
@@ -57,7 +57,7 @@ def test_of_a_segmentation(seg, capsys):
         f"{found.seconds:.1f} s saved in all, {found.part:.1%} of the training's iterations"
     ) in text
     assert "freeze_out: freeze after" not in text
-    assert "without resets, 12 iterations; freeze_out: {}" in text
+    assert "without resets, 12 iterations; freeze_out: {'layers': 'all'}" in text
 
 
 def test_visualdl_shows_the_part_that_is_frozen(seg):
@@ -87,7 +87,13 @@ def test_of_a_detection(det, capsys):
 
 
 def test_the_plan_on_a_page(seg, capsys):
-    flags = ["plan", "--toolkit", "seg", "-c", str(seg.config(freeze_out={"t_0": 0.25}))]
+    flags = [
+        "plan",
+        "--toolkit",
+        "seg",
+        "-c",
+        str(seg.config(freeze_out={"layers": "all", "t_0": 0.25})),
+    ]
     assert cli.main(flags) == 0
     text = capsys.readouterr().out
     assert "TinySeg: 3 layers freeze one after the other" in text

@@ -11,7 +11,12 @@ from rifle_ext.runtime.patching import replaced
 
 pytestmark = pytest.mark.timeout(180)
 
-BLOCK = {"t_0": 0.25, "how_scale": "squared", "lr": "own"}  # of 12 steps: freezes after 1, 3, 7
+BLOCK = {
+    "layers": "all",
+    "t_0": 0.25,
+    "how_scale": "squared",
+    "lr": "own",
+}  # of 12 steps: freezes after 1, 3, 7
 
 
 def train(seg, out, optimizer=None, **arguments):
@@ -70,7 +75,7 @@ def test_the_block_can_be_taken_out_again(seg):
 
 def test_resumed_in_paddledetection(det):
     """Its average of the weights is not restored exactly, so that is left out; nor is its order."""
-    block = {"t_0": 0.25, "lr": "own"}
+    block = {"layers": "all", "t_0": 0.25, "lr": "own"}
     small = {"snapshot_epoch": 1, "use_ema": False}
     det.train(whole := det.config("whole.yml", freeze_out=block, epoch=3, **small))
     resumed = det.config("resumed.yml", freeze_out=block, epoch=3, **small)

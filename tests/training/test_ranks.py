@@ -55,7 +55,7 @@ def test_both_ranks_have_the_same_values(toolkit, flags, machines, request):
     assert "calibrated" in told
 
 
-FREEZING = {"t_0": 0.25, "lr": "own"}
+FREEZING = {"layers": "all", "t_0": 0.25, "lr": "own"}
 
 
 @pytest.mark.parametrize(("toolkit", "flags"), [("seg", []), ("det", []), ("det", ["--fleet"])])

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.timeout(400)
 
 KILLS, ITERS = 20, 200
 RIFLE = {"re_init_iter": 50, "max_re_num": 3, "seed": 2}
-FREEZE_OUT = {"t_0": 0.2, "lr": "own", "how_scale": "squared"}
+FREEZE_OUT = {"layers": "all", "t_0": 0.2, "lr": "own", "how_scale": "squared"}
 
 
 def train(path, folder, kills):

@@ -51,11 +51,12 @@ class FreezeOutConfig(BaseModel):
         "for training from scratch.",
     )
     layers: Annotated[
-        Union[Literal["auto"], Annotated[List[Glob], Field(min_length=1)]],
-        Allowed("auto, or a list of parameter or sublayer names or globs", ("auto",)),
+        Union[Literal["auto", "all"], Annotated[List[Glob], Field(min_length=1)]],
+        Allowed("auto, all, or a list of parameter or sublayer names or globs", ("auto", "all")),
     ] = Field(
         "auto",
-        description="What freezes: 'auto' (all trainable layers but the output layers), or a list "
+        description="What freezes: 'auto' (the trainable layers of the backbone, or all where a "
+        "model has none of that name), 'all' (all trainable layers but the output layers), or a list "
         "of names or globs over structured parameter or sublayer names. In the order in which they "
         "run, whatever the order here.",
     )

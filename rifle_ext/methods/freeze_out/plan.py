@@ -18,6 +18,9 @@ from rifle_ext.redraw.fresh import SecondModel
 from rifle_ext.training.hooks import TrainingRun
 from rifle_ext.training.stillness import has_running_statistics
 
+BACKBONE = "backbone"
+"""The attribute name that both toolkits give that part of a model."""
+
 DEPTH = 3
 """How many levels of modules tell the stages of a plan apart, as in ``backbone.stages.0``."""
 
@@ -108,14 +111,17 @@ class Plan:
         """The parameters that the block's `layers` stands for."""
         run, layers = self._run, self.block.layers
         how = (run.forward, run.gives_losses, second, BLOCK_KEY)
-        if layers != "auto":
+        if not isinstance(layers, str):
             return select(run.model, layers, *how).parameters
+        backbone = {name: p for name, p in trainable.items() if BACKBONE in name.split(".")[:-1]}
+        if layers == "auto" and backbone:
+            return backbone
         outputs = find_outputs(run.model, *how).parameters
         return {name: p for name, p in trainable.items() if name not in outputs}
 
     def _check(self, trainable: Dict[str, Tensor], ran: Execution) -> None:
         """Stop if there is nothing to freeze, or nothing that would learn to the end."""
-        said = self.block.layers if self.block.layers == "auto" else list(self.block.layers)
+        said = self.block.layers if isinstance(self.block.layers, str) else list(self.block.layers)
         if not self.layers:
             raise RifleError(
                 f"{BLOCK_KEY}.layers: {said}: none of these layers runs in a training step of "
