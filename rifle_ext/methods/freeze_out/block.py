@@ -57,8 +57,8 @@ class FreezeOutConfig(BaseModel):
         "auto",
         description="What freezes: 'auto' (the trainable layers of the backbone, or all where a "
         "model has none of that name), 'all' (all trainable layers but the output layers), or a "
-        "list of names or globs over structured parameter or sublayer names. In the order in which they "
-        "run, whatever the order here.",
+        "list of names or globs over structured parameter or sublayer names. In the order in "
+        "which they run, whatever the order here.",
     )
     lr: Annotated[Literal["own", "follow"], one_of(["own", "follow"])] = Field(
         "own",
