@@ -60,7 +60,14 @@ def alive(out):
 def begun(out, words):
     """A trial in a process of its own, as soon as one of its trainings runs."""
     with out.with_suffix(".log").open("w") as log:
-        process = subprocess.Popen(words, stdout=log, stderr=log, env={**os.environ, **ENVIRONMENT})
+        process = subprocess.Popen(
+            words,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, **ENVIRONMENT},
+            # A shell lets what it runs in the background ignore SIGINT, and that is inherited.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
     until = time.monotonic() + 200
     while not alive(out) and process.poll() is None and time.monotonic() < until:
         time.sleep(0.05)
