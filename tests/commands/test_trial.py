@@ -200,9 +200,10 @@ def test_one_trial_at_a_time_in_a_folder_and_a_dry_run_trains_nothing(whole, tmp
         fcntl.flock(file, fcntl.LOCK_EX)
         assert main(command("seg", config, whole_out)[3:]) == 2
     assert "another trial works there" in capsys.readouterr().err
-    assert main(command("seg", config, tmp_path / "dry", "--dry-run")[3:]) == 0
+    flags = ["--dry-run", "--tool", "ours"]
+    assert main(command("seg", config, tmp_path / "dry", *flags)[3:]) == 0
     said = capsys.readouterr().out
-    assert "6 trainings to do, 1 at a time on the cpu by " in said
+    assert "6 trainings to do, 1 at a time on the cpu by seg_hooks.train: " in said
     assert not (tmp_path / "dry/runs").exists() and not (tmp_path / "dry/trial.json").exists()
 
 

@@ -15,7 +15,7 @@ from rifle_ext.commands.console import standard_output
 from rifle_ext.commands.training_options import add_options, check_options
 from rifle_ext.commands.trial import live
 from rifle_ext.commands.trial.folder import alone_in
-from rifle_ext.commands.trial.preparing import Expected, Prepared, expect, prepare, states_of
+from rifle_ext.commands.trial.preparing import OURS, Expected, Prepared, expect, prepare, states_of
 from rifle_ext.commands.trial.running import Limits, Runner, State
 from rifle_ext.errors import RifleError
 
@@ -62,7 +62,11 @@ def add_command(commands: Any) -> None:
         "--metric", choices=["last", "best"], default="last",
         help="which evaluation counts (default: last)",
     )  # fmt: skip
-    add("--tool", metavar="PATH", help="the train tool, if not the tools/train.py of the checkout")
+    add(
+        "--tool", metavar="PATH",
+        help="the train tool (default: the tools/train.py of the checkout, or this package's; "
+        f"{OURS}: this package's)",
+    )  # fmt: skip
     add(
         "--resume", action="store_true",
         help="let interrupted trainings go on from their checkpoint; their data then come in "
@@ -110,7 +114,7 @@ def _check(chosen: argparse.Namespace) -> None:
         value = getattr(chosen, name)
         if value is not None and not value > 0:
             raise RifleError(f"--{name} {value}: allowed is a number above 0")
-    if chosen.tool is not None and not Path(chosen.tool).is_file():
+    if chosen.tool not in (None, OURS) and not Path(chosen.tool).is_file():
         raise RifleError(f"--tool {chosen.tool}: there is no such file")
     if chosen.synthetic:
         raise RifleError("--synthetic: a trial needs the data it is to say something about")

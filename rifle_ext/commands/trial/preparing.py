@@ -9,7 +9,7 @@ import json
 import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Dict, List, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 from rich.console import Console
 
@@ -27,6 +27,9 @@ from rifle_ext.errors import RifleError
 from rifle_ext.training.curves import GROUP as LOGS
 from rifle_ext.training.registry import methods
 from rifle_ext.training.tools import GROUP as TOOLS
+
+OURS = "ours"
+"""A train tool's name for that of this package, where there is a checkout's, too."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ def prepare(chosen: argparse.Namespace, folder: Path, console: Console) -> Prepa
         toolkit=chosen.toolkit,
         tool=tool,
         logs=entry_group(LOGS)[chosen.toolkit].load(),
-        train=str(chosen.tool or tool.script() or tool.MODULE),
+        train=_train_tool(chosen.tool, tool),
         config=chosen.config,
         options=chosen.opts,
         imports=chosen.imports,
@@ -113,6 +116,13 @@ def _look(chosen: argparse.Namespace, overrides: Sequence[str]) -> Looked:
     """The training with these overrides; without methods if its config has none."""
     asked = argparse.Namespace(**{**vars(chosen), "opts": [*chosen.opts, *overrides]})
     return look(asked, defaults=False)
+
+
+def _train_tool(named: Optional[str], tool: Any) -> str:
+    """A file, or the name of a module."""
+    if named == OURS:
+        return str(tool.MODULE)
+    return str(named or tool.script() or tool.MODULE)
 
 
 def _check_lengths(looked: Dict[str, Looked]) -> None:
