@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import List, Optional
 
-from rifle_ext.training.tools import Launch, is_whole
+from rifle_ext.training.tools import Launch, is_whole, script_beside
 
 MODULE = "det_hooks.train"
 
 
 def script() -> Optional[Path]:
     """The `tools/train.py` beside the package `ppdet`: there in a checkout only."""
-    found = importlib.util.find_spec("ppdet")
-    if found is None or found.origin is None:
-        return None
-    path = Path(found.origin).parents[1] / "tools/train.py"
-    return path if path.is_file() else None
+    return script_beside("ppdet")
 
 
 def flags(launch: Launch) -> List[str]:

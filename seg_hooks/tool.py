@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 from typing import List, Optional
 
-from rifle_ext.training.tools import Launch, is_whole
+from rifle_ext.training.tools import Launch, is_whole, script_beside
 
 MODULE = "seg_hooks.train"
 
 
 def script() -> Optional[Path]:
     """The `tools/train.py` beside the package `paddleseg`: there in a checkout only."""
-    found = importlib.util.find_spec("paddleseg")
-    if found is None or found.origin is None:
-        return None
-    path = Path(found.origin).parents[1] / "tools/train.py"
-    return path if path.is_file() else None
+    return script_beside("paddleseg")
 
 
 def flags(launch: Launch) -> List[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional, Sequence
@@ -52,6 +53,15 @@ class Launch:
     log_every: int = 10
     device: str = "cpu"
     resume: Optional[str] = None
+
+
+def script_beside(package: str) -> Optional[Path]:
+    """The ``tools/train.py`` beside an installed package; None where it is no checkout's."""
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        return None
+    path = Path(found.origin).parents[1] / "tools/train.py"
+    return path if path.is_file() else None
 
 
 def is_whole(path: Path) -> bool:
