@@ -146,7 +146,7 @@ def test_the_term_reaches_trunk_boxes_and_old_head(tasks, old, monkeypatch):
 
 
 def lwf_hook_distillation():
-    from rifle_ext.methods.lwf.distillation import distillation
+    from rifle_ext.distillation.loss import distillation
 
     return distillation
 

@@ -4,9 +4,9 @@ import numpy as np
 import paddle
 import pytest
 
-from rifle_ext.methods.lwf import distances
-from rifle_ext.methods.lwf.answers import Answer
-from rifle_ext.methods.lwf.distillation import distillation
+from rifle_ext.distillation import distances
+from rifle_ext.distillation.answers import Answer
+from rifle_ext.distillation.loss import distillation
 
 RNG = np.random.default_rng(0)
 

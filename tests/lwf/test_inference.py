@@ -2,10 +2,11 @@
 
 import pytest
 
+from rifle_ext.distillation.answers import Answer, Sizes, kind_of
 from rifle_ext.errors import RifleError
 from rifle_ext.heads.classes import depending, number_in
-from rifle_ext.methods.lwf.answers import Answer, Sizes, kind_of, overridden
 from rifle_ext.methods.lwf.block import parse_block
+from rifle_ext.methods.lwf.kinds import overridden
 
 SHAPES = {"a.weight": (9, 4, 1, 1), "b.weight": (8, 3), "b.bias": (3,), "c": (7,)}
 MORE = {**SHAPES, "a.weight": (12, 4, 1, 1), "b.weight": (8, 4), "b.bias": (4,)}

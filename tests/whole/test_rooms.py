@@ -16,7 +16,7 @@ FLOORS = (
     ("ground",),
     ("runtime",),
     ("heads",),
-    ("redraw",),
+    ("redraw", "distillation"),
     ("training",),
     ("methods", "commands", "seg_hooks", "det_hooks"),
     ("cli",),

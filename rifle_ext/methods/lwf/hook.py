@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Mapping, Optional
+from typing import List, Mapping, Optional, Sequence
 
 import paddle
 from paddle import Tensor
 
+from rifle_ext.distillation.answers import Answer
+from rifle_ext.distillation.loss import distillation
+from rifle_ext.distillation.teacher import Calls, Teacher, made, numbered
 from rifle_ext.errors import RifleError
 from rifle_ext.heads.catching import Catching
 from rifle_ext.methods.lwf.block import LwfConfig
-from rifle_ext.methods.lwf.distillation import distillation
 from rifle_ext.methods.lwf.old_head import ENDING, OldHead
 from rifle_ext.methods.lwf.old_task import OldTask, differing
 from rifle_ext.methods.lwf.outlook import outlook, record
-from rifle_ext.methods.lwf.teacher import Teacher, made, numbered
 from rifle_ext.training.hooks import Batch, Hook, TrainingRun
 from rifle_ext.training.journal import Journal
 from rifle_ext.training.parameter_rates import ParameterRates
@@ -149,26 +150,27 @@ class LwfHook(Hook):
         """The weighed distance of today's old answers from the teacher's on this batch."""
         if self._task is None:
             return None
-        calls = numbered(self._student.take())
-        answers = self._task.answers
-        theirs = self._teacher.answers(batch.forward)
-        today = []
-        for answer, wanted in zip(answers, theirs):
+        answers, ignored = self._task.answers, batch.ignored
+        try:
+            today = self._today(numbered(self._student.take()), answers)
+            theirs = self._teacher.answers(batch.forward)
+            found = distillation(answers, today, theirs, self.block.temperature, ignored)
+        except RifleError as error:
+            raise RifleError(f"{self.source}: lwf: {error}") from error
+        self._record(found)
+        return self.block.weight * found
+
+    def _today(self, calls: Calls, answers: Sequence[Answer]) -> List[Tensor]:
+        """What the old layers, those of the old head among them, answer on this batch."""
+        found = []
+        for answer in answers:
             result = made(calls, answer)
             if answer.name in self._head:
                 given = calls[answer.name, answer.nth].given
                 assert given is not None
                 result = self._head.answer(answer.name, given)
-            if list(result.shape) != list(wanted.shape):
-                raise RifleError(
-                    f"{self.source}: lwf: {answer.name} gave {list(result.shape)} answers and the "
-                    f"teacher {list(wanted.shape)}"
-                )
-            today.append(result)
-        with paddle.amp.auto_cast(enable=False):
-            found = distillation(answers, today, theirs, self.block.temperature, batch.ignored)
-        self._record(found)
-        return self.block.weight * found
+            found.append(result)
+        return found
 
     def _record(self, found: Tensor) -> None:
         if self._step % self._look_every == 0:

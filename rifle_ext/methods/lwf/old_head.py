@@ -11,8 +11,8 @@ import paddle
 from paddle import Tensor, nn
 from paddle.optimizer import Optimizer
 
+from rifle_ext.distillation.answers import Answer
 from rifle_ext.errors import RifleError
-from rifle_ext.methods.lwf.answers import Answer
 
 ENDING = ".pdlwf"
 """Of the file beside a checkpoint's ``.pdparams`` that holds the old head."""

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
-from collections import defaultdict
-from typing import Any, Dict, Iterator, List, Mapping, Set
+from typing import Any, List, Mapping, Set
 
 import numpy as np
 import paddle
 from paddle import Tensor, nn
 
+from rifle_ext.distillation.answers import Answer, answers_of, with_sureness
 from rifle_ext.errors import RifleError
 from rifle_ext.heads.catching import Call, calls_of
 from rifle_ext.heads.classes import depending, load, number_in, shapes_of
 from rifle_ext.heads.outputs import find_outputs
-from rifle_ext.methods.lwf.answers import (
-    SIDES,
-    Answer,
-    Sizes,
-    bins_around,
-    channel_axis,
-    kind_of,
-    overridden,
-    with_sureness,
-)
 from rifle_ext.methods.lwf.block import LwfConfig
 from rifle_ext.methods.lwf.checking import check_served
+from rifle_ext.methods.lwf.kinds import overridden
 from rifle_ext.redraw.fresh import SecondModel
 from rifle_ext.training.hooks import TrainingRun
 
@@ -119,14 +109,10 @@ class OldTask:
         theirs = calls_of(other, owners, run.forward, training=False)
         trained = calls_of(other, owners, run.forward, training=True)
         check_served(self.network, self._of_classes, ours, theirs, trained)
-        further = {id(call.given) for call in ours}  # that goes into a learned scale, say
-        turns: Dict[str, Iterator[int]] = defaultdict(itertools.count)
-        all_answers = [
-            self._answer(run, our, their, others, next(turns[our.name]))
-            for our, their in zip(ours, theirs)
-        ]
-        last = [n for n, call in enumerate(ours) if id(call.made) not in further]
-        inferred, kept = [all_answers[n] for n in last], [ours[n] for n in last]
+        numbers = (self.classes, others)
+        inferred, kept = answers_of(
+            self.network, ours, theirs, numbers, self._of_classes, run.exclusive
+        )
         channels = [_made(call).shape[a.axis] for a, call in zip(inferred, kept)]
         found = overridden(inferred, block.kinds, channels)
         names = {answer.name for answer in found}
@@ -137,16 +123,6 @@ class OldTask:
                 "nothing to keep"
             )
         return found if run.exclusive else with_sureness(found, kept)
-
-    def _answer(self, run: TrainingRun, our: Call, their: Call, others: int, nth: int) -> Answer:
-        """What one call answers, from its channels in two networks of other numbers of classes."""
-        layer = dict(self.network.named_sublayers())[our.name]
-        axis = channel_axis(layer, len(_made(our).shape))
-        channels = _made(our).shape[axis]
-        sizes = Sizes.of(channels, self.classes, _made(their).shape[axis], others)
-        bins = [b for b in bins_around(our.name, self.network) if SIDES * b == channels]
-        kind, group = kind_of(sizes, run.exclusive, bins[0] if bins else None)
-        return Answer(our.name, nth, self._of_classes(our.name), kind, group, axis)
 
     def _of_classes(self, layer: str) -> bool:
         return any(name.rpartition(".")[0] == layer for name in self.depending)

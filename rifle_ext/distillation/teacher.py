@@ -1,4 +1,4 @@
-"""The old network as a teacher: its answers on a batch, without gradients."""
+"""A network as a teacher: its answers on a batch, without gradients."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any, Callable, Dict, List, Sequence, Tuple
 import paddle
 from paddle import Tensor, nn
 
+from rifle_ext.distillation.answers import Answer
 from rifle_ext.errors import RifleError
 from rifle_ext.heads.catching import Call, Catching, Enough
-from rifle_ext.methods.lwf.answers import Answer
 
 
 class Teacher:
-    """Runs the old network, as far as its last output layer, and catches what those give.
+    """Runs a network, as far as its last output layer, and catches what those give.
 
     Parameters
     ----------
     network
-        The old network, where it is to run; it is never trained.
+        Where it is to run; it is never trained.
     answers
         Which results are wanted.
     calls
@@ -48,9 +48,13 @@ class Teacher:
         self._catching.end()
 
 
-def numbered(calls: Sequence[Call]) -> Dict[Tuple[str, int], Call]:
+Calls = Dict[Tuple[str, int], Call]
+"""Calls by the name of the layer and which one of that layer it is."""
+
+
+def numbered(calls: Sequence[Call]) -> Calls:
     """Calls by the name of the layer and which one of that layer it is."""
-    found: Dict[Tuple[str, int], Call] = {}
+    found: Calls = {}
     turns: Dict[str, int] = {}
     for call in calls:
         nth = turns.get(call.name, 0)
@@ -59,7 +63,7 @@ def numbered(calls: Sequence[Call]) -> Dict[Tuple[str, int], Call]:
     return found
 
 
-def made(calls: Dict[Tuple[str, int], Call], answer: Answer) -> Tensor:
+def made(calls: Calls, answer: Answer) -> Tensor:
     """The result that an answer is.
 
     Raises
@@ -69,5 +73,5 @@ def made(calls: Dict[Tuple[str, int], Call], answer: Answer) -> Tensor:
     """
     call = calls.get((answer.name, answer.nth))
     if call is None or call.made is None:
-        raise RifleError(f"lwf: {answer.name} was not run as often as it was before the training")
+        raise RifleError(f"{answer.name} was not run as often as it was before the training")
     return call.made

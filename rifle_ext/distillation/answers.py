@@ -1,14 +1,14 @@
-"""What the old network's output layers answer, and how such answers are compared: inferred."""
+"""What a network's output layers answer, and how such answers are compared: inferred."""
 
 from __future__ import annotations
 
-import fnmatch
+import itertools
+from collections import defaultdict
 from dataclasses import dataclass, replace
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from paddle import nn
 
-from rifle_ext.errors import RifleError, did_you_mean
 from rifle_ext.heads.catching import Call
 
 SIDES = 4
@@ -17,7 +17,7 @@ SIDES = 4
 
 @dataclass(frozen=True)
 class Answer:
-    """One call of an output layer in the old network's forward pass.
+    """One call of an output layer in a network's forward pass.
 
     Attributes
     ----------
@@ -26,9 +26,9 @@ class Answer:
     nth
         Which of the calls of that layer it is, from 0.
     of_classes
-        Whether its shape depends on the number of classes, so that an old layer is kept for it.
+        Whether its shape depends on the number of classes.
     kind
-        How it is compared: a function of `rifle_ext.methods.lwf.distances`, or 'none'.
+        How it is compared: a function of `rifle_ext.distillation.distances`, or 'none'.
     group
         Channels of one distribution.
     axis
@@ -53,7 +53,7 @@ class Sizes:
     Attributes
     ----------
     classes
-        Of the old network.
+        Of the network.
     each, more
         See above; `each` is 0 where they do not depend on it.
     """
@@ -125,52 +125,6 @@ def channel_axis(layer: nn.Layer, dimensions: int) -> int:
     return 1 if dimensions == 4 and not isinstance(layer, nn.Linear) else -1
 
 
-def overridden(
-    answers: Sequence[Answer], kinds: Mapping[str, str], channels: Sequence[int]
-) -> List[Answer]:
-    """The answers with the kinds that a block names.
-
-    Parameters
-    ----------
-    answers
-        As inferred.
-    kinds
-        By name or glob; the last one that fits counts.
-    channels
-        Of each answer.
-
-    Raises
-    ------
-    RifleError
-        If a name fits no answer.
-    """
-    names = [answer.name for answer in answers]
-    for pattern in kinds:
-        if not fnmatch.filter(names, pattern):
-            raise RifleError(
-                f'lwf.kinds: "{pattern}" is no output layer that is compared'
-                f"{did_you_mean(pattern, names)}; they are {', '.join(dict.fromkeys(names))}"
-            )
-    found = []
-    for answer, size in zip(answers, channels):
-        fitting = [kind for pattern, kind in kinds.items() if fnmatch.fnmatch(answer.name, pattern)]
-        kind = fitting[-1] if fitting else answer.kind
-        found.append(_with_kind(answer, kind, size))
-    return found
-
-
-def _with_kind(answer: Answer, kind: str, channels: int) -> Answer:
-    if kind == answer.kind:
-        return answer
-    group = {"softmax": channels, "distribution": channels // SIDES}.get(kind, 1)
-    if kind == "distribution" and channels % SIDES:
-        raise RifleError(
-            f"lwf.kinds: {answer.name}: distribution is for the {SIDES} sides of a box, and the "
-            f"layer has {channels} channels"
-        )
-    return replace(answer, kind=kind, group=group)
-
-
 def with_sureness(answers: Sequence[Answer], calls: Sequence[Call]) -> List[Answer]:
     """Each answer with the one that says where the teacher is sure: of classes, at the same places.
 
@@ -202,3 +156,47 @@ def _places(answer: Answer, call: Call) -> Tuple[int, ...]:
     shape = list(call.made.shape)
     del shape[answer.axis]
     return tuple(shape)
+
+
+def answers_of(
+    network: nn.Layer,
+    ours: Sequence[Call],
+    theirs: Sequence[Call],
+    numbers: Tuple[int, int],
+    of_classes: Callable[[str], bool],
+    exclusive: bool,
+) -> Tuple[List[Answer], List[Call]]:
+    """What a network's output layers answer, and the calls that do.
+
+    A result that goes into another output layer (a learned scale, say) is no answer.
+
+    Parameters
+    ----------
+    network
+        The network.
+    ours, theirs
+        Calls of its output layers, and the same of one built for another number of classes.
+    numbers
+        Of classes, in this order.
+    of_classes
+        Whether a layer, by its name, depends on that number.
+    exclusive
+        Each place of an image has exactly one of the classes.
+    """
+    layers = dict(network.named_sublayers())
+    further = {id(call.given) for call in ours}
+    turns: Dict[str, Iterator[int]] = defaultdict(itertools.count)
+    found, kept = [], []
+    for our, their in zip(ours, theirs):
+        nth = next(turns[our.name])
+        assert our.made is not None and their.made is not None  # as is checked before
+        if id(our.made) in further:
+            continue
+        axis = channel_axis(layers[our.name], len(our.made.shape))
+        channels = our.made.shape[axis]
+        sizes = Sizes.of(channels, numbers[0], their.made.shape[axis], numbers[1])
+        bins = [b for b in bins_around(our.name, network) if SIDES * b == channels]
+        kind, group = kind_of(sizes, exclusive, bins[0] if bins else None)
+        found.append(Answer(our.name, nth, of_classes(our.name), kind, group, axis))
+        kept.append(our)
+    return found, kept

@@ -8,8 +8,9 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor
 
-from rifle_ext.methods.lwf import distances
-from rifle_ext.methods.lwf.answers import Answer
+from rifle_ext.distillation import distances
+from rifle_ext.distillation.answers import Answer
+from rifle_ext.errors import RifleError
 
 
 def distillation(
@@ -32,7 +33,29 @@ def distillation(
     ignored
         Pixels that do not count, ``(images, height, width)``; a place of a coarser answer does not
         count where the pixel nearest to it does not.
+
+    Raises
+    ------
+    RifleError
+        If there are not as many answers today as the teacher gives.
     """
+    for answer, ours, wanted in zip(answers, today, teacher):
+        if list(ours.shape) != list(wanted.shape):
+            raise RifleError(
+                f"{answer.name} gave {list(ours.shape)} answers and the teacher "
+                f"{list(wanted.shape)}"
+            )
+    with paddle.amp.auto_cast(enable=False):
+        return _distillation(answers, today, teacher, temperature, ignored)
+
+
+def _distillation(
+    answers: Sequence[Answer],
+    today: Sequence[Tensor],
+    teacher: Sequence[Tensor],
+    temperature: float,
+    ignored: Optional[Tensor],
+) -> Tensor:
     theirs = [distances.as_places(t, a.axis) for a, t in zip(answers, teacher)]
     sure = _sure(answers, theirs)
     sums: Dict[str, List[distances.Summed]] = {}

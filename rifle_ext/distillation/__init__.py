@@ -1,0 +1,1 @@
+"""How far a network's answers are from those that a teacher gives on the same batch."""
