@@ -31,6 +31,33 @@ def write(tensors: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
         tensor.set_value(value if value.dtype == tensor.dtype else value.astype(tensor.dtype))
 
 
+@paddle.no_grad()
+def blended(
+    tensors: Mapping[str, Tensor], values: Mapping[str, Tensor], keep: float
+) -> Dict[str, Tensor]:
+    """A part of what tensors hold, the rest of `values`: shrink and perturb.
+
+    Ash and Adams, "On Warm-Starting Neural Network Training", NeurIPS 2020, section 4.
+
+    Parameters
+    ----------
+    tensors, values
+        Of the same names and shapes.
+    keep
+        The fraction that stays, from 0 to 1.
+
+    Returns
+    -------
+    dict
+        In float32, where the tensors are.
+    """
+    found = {}
+    for name, tensor in tensors.items():
+        fresh = paddle.to_tensor(values[name].astype("float32"), place=tensor.place)
+        found[name] = keep * tensor.astype("float32") + (1 - keep) * fresh
+    return found
+
+
 def write_model(model: nn.Layer, values: Mapping[str, Tensor]) -> None:
     """Copy `values` into the parameters and buffers of a model that have their names, in place."""
     named = {**dict(model.named_buffers()), **dict(model.named_parameters())}

@@ -157,3 +157,14 @@ class DetRuns:
                 prepare(made)
             made.train(evaluate)
         return made, before, after
+
+
+def with_answers(trainer):
+    """Outputs that begin at zero tell nothing, nor do the first averages of statistics."""
+    paddle.seed(5)
+    for name, parameter in trainer.model.named_parameters():
+        if "pred_" in name and name.endswith("weight"):
+            parameter.set_value(0.3 * paddle.randn(parameter.shape))
+    for layer in trainer.model.sublayers():
+        if hasattr(layer, "_momentum"):
+            layer._momentum = 0.0  # statistics of the last batch

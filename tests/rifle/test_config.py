@@ -31,6 +31,8 @@ def test_defaults_are_those_of_the_design():
         "head_lr": {"cycle": "none", "scale": "auto", "iterations": "auto"},
         "warm_up": 0,
         "ramp": 0,
+        "keep": 0.0,
+        "distill": {"weight": 0.0, "temperature": 2.0, "iterations": "auto"},
         "optimizer_state": "reset",
         "seed": 0,
         "track": None,

@@ -28,7 +28,11 @@ def hooks(block: Any, source: str) -> List[Hook]:
         If the block is wrong.
     """
     from rifle_ext.methods.rifle.block import parse_block
+    from rifle_ext.methods.rifle.distilling import DistillingHook
     from rifle_ext.methods.rifle.hook import RifleHook
 
     parsed = parse_block(block, source)
-    return [] if parsed is None else [RifleHook(parsed, source)]
+    if parsed is None:
+        return []
+    rifle = RifleHook(parsed, source)
+    return [rifle, DistillingHook(rifle, parsed.distill)] if parsed.distill.weight else [rifle]

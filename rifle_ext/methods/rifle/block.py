@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, List, Literal, Optional, Union
+from typing import TYPE_CHECKING, List, Literal, Optional, Union
 
 from pydantic import (
     BaseModel,
@@ -16,6 +16,18 @@ from pydantic import (
 )
 from typing_extensions import Annotated
 
+from rifle_ext.methods.rifle.recovery_keys import (
+    HEAD_RATES,
+    Auto,
+    Distillation,
+    HeadRate,
+    Number,
+    Positive,
+    as_distillation,
+    as_head_rate,
+    numbers_too,
+    words_too,
+)
 from rifle_ext.redraw.initializers import (
     BIAS_INITIALIZERS,
     INITIALIZERS,
@@ -31,48 +43,6 @@ if TYPE_CHECKING:
 BLOCK_KEY = "rifle"
 
 Glob = Annotated[str, StringConstraints(strict=True, min_length=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Auto = Literal["auto"]
-
-
-class HeadRate(BaseModel):
-    """What `head_lr` says: the output layers' own learning rate, over the training's."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    cycle: Annotated[Literal["none", "cosine"], one_of(["none", "cosine"])] = Field(
-        "none",
-        description="'cosine': it starts each period at the highest rate of the training's "
-        "schedule and falls along a cosine; the rest of the model keeps the schedule.",
-    )
-    scale: Annotated[Union[Auto, Positive], Allowed("auto or a number above 0", ("auto",))] = Field(
-        "auto",
-        description="By how much it is multiplied after each reset. 'auto': by what brings a fresh "
-        "head to the size that the constructor draws in a few dozen iterations, 1 to 10; 1 with "
-        "optimizers whose steps follow the gradient (SGD, Momentum).",
-    )
-    iterations: Annotated[
-        Union[Auto, Annotated[StrictInt, Field(ge=1)]],
-        Allowed("auto or a whole number of iterations, 1 or more", ("auto",)),
-    ] = Field(
-        "auto",
-        description="For how many iterations (optimizer steps) after each reset. 'auto': four "
-        "times as many as the head is expected to need.",
-    )
-
-
-_SHORT = {"none": {"scale": 1}, "cyclic": {"cycle": "cosine", "scale": 1}, "auto": {}}
-"""What `head_lr` may be in a word."""
-
-
-def _head_rate(value: Any) -> Any:
-    word = "none" if value is None else value
-    return _SHORT.get(word, value) if isinstance(word, str) else value
-
-
-def _words_too(schema: Dict[str, Any]) -> None:
-    """Let the schema of `head_lr` take its words beside the mapping."""
-    schema["anyOf"] = [{"enum": [*_SHORT, None]}, {"$ref": schema.pop("$ref")}]
 
 
 class RifleConfig(BaseModel):
@@ -184,11 +154,13 @@ class RifleConfig(BaseModel):
     )
     head_lr: Annotated[
         HeadRate,
-        BeforeValidator(_head_rate),
-        Allowed("none, cyclic, auto, or a mapping of cycle, scale and iterations", tuple(_SHORT)),
+        BeforeValidator(as_head_rate),
+        Allowed(
+            "none, cyclic, auto, or a mapping of cycle, scale and iterations", tuple(HEAD_RATES)
+        ),
     ] = Field(
         HeadRate.model_validate({}),
-        json_schema_extra=_words_too,
+        json_schema_extra=words_too,
         description="The output layers' own learning rate: a mapping, or in a word 'auto' (all its "
         "defaults), 'none' (the training's own), 'cyclic' (cycle: cosine, scale: 1).",
     )
@@ -203,6 +175,26 @@ class RifleConfig(BaseModel):
         ge=0,
         description="Over how many iterations after that the learning rate of everything else "
         "comes back, linearly.",
+    )
+    keep: Annotated[Number, Allowed("a number from 0 to below 1")] = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="How much of its parameters a reset keeps: what is written is keep times the "
+        "value before and 1 - keep times the fresh one. Running statistics are always fresh.",
+    )
+    distill: Annotated[
+        Distillation,
+        BeforeValidator(as_distillation),
+        Allowed(
+            "true, false, a number (the weight), or a mapping of weight, temperature and iterations"
+        ),
+    ] = Field(
+        Distillation.model_validate({"weight": 0}),
+        json_schema_extra=numbers_too,
+        description="Hold the answers of the recovering network to those of the network just "
+        "before the reset, with a weight that falls to 0: a mapping, true (all its defaults), a "
+        "number (the weight), or false: off.",
     )
     optimizer_state: Annotated[Literal["reset", "keep"], one_of(["reset", "keep"])] = Field(
         "reset", description="What becomes of the optimizer's moments of the reset tensors."

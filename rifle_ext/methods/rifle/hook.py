@@ -7,7 +7,7 @@ Fully-connected LayEr", ICML 2020, algorithm 1.
 from __future__ import annotations
 
 import time
-from typing import Optional, Tuple
+from typing import Callable, Optional, Tuple
 
 from paddle import Tensor
 
@@ -21,7 +21,13 @@ from rifle_ext.methods.rifle.recovery import at
 from rifle_ext.methods.rifle.schedule import Reset, cosine
 from rifle_ext.redraw.initializers import LSUV
 from rifle_ext.redraw.lsuv import Calibration
-from rifle_ext.redraw.reset import check_optimizer, digest, reinitialize, write_master_weights
+from rifle_ext.redraw.reset import (
+    blended,
+    check_optimizer,
+    digest,
+    reinitialize,
+    write_master_weights,
+)
 from rifle_ext.training.hooks import Hook, TrainingRun
 from rifle_ext.training.learning_rates import peak
 from rifle_ext.training.parameter_rates import CyclicRate
@@ -44,11 +50,19 @@ class RifleHook(Hook):
         The validated `rifle:` block.
     source
         What the user knows the config as, for messages.
+
+    Attributes
+    ----------
+    schedule
+        The resets, once training has begun.
+    before_reset
+        Called with the run and the reset before its values are written.
     """
 
     def __init__(self, block: RifleConfig, source: str = "config") -> None:
         self.block = block
         self.source = source
+        self.before_reset: Callable[[TrainingRun, Reset], None] = lambda run, due: None
 
     def plan(self, run: TrainingRun) -> MethodPlan:
         """What it would do to a training.
@@ -217,7 +231,10 @@ class RifleHook(Hook):
 
     def _reset(self, run: TrainingRun, due: Reset) -> None:
         begin = time.perf_counter()
+        self.before_reset(run, due)
         values = self._plan.draw(due.index)
+        if self.block.keep:
+            values = {**values, **blended(self.selection.parameters, values, self.block.keep)}
         reinitialize(
             self.selection.tensors,
             values,

@@ -23,7 +23,8 @@ def outlook(plan: Plan) -> MethodPlan:
     return MethodPlan(
         record=record,
         summary=f"{tensors} tensors of {len(layers)} layers are reset, {record['values']} values"
-        + _of_loaded(plan),
+        + _of_loaded(plan)
+        + _soft(plan.block),
         columns=("layer", "type", "tensor", "shape", "drawn"),
         rows=[row for layer in layers for row in _rows(layer)],
         number=resets(len(schedule.resets)),
@@ -47,6 +48,16 @@ def _of_loaded(plan: Plan) -> str:
     if not plan.loaded:
         return ""
     return f"; {len(plan.loaded)} loaded tensors {done[plan.block.of_loaded]}"
+
+
+def _soft(block: RifleConfig) -> str:
+    """What is kept of the network before a reset."""
+    kept = f"; {100 * block.keep:g} % of each value is kept" if block.keep else ""
+    if not block.distill.weight:
+        return kept
+    return (
+        f"{kept}; the network before a reset teaches the recovery, weight {block.distill.weight:g}"
+    )
 
 
 def _rows(layer: Mapping[str, Any]) -> List[List[str]]:

@@ -191,3 +191,8 @@ def cosine(step: int, start: int, end: int) -> float:
     paper's code (github.com/lixingjian/RIFLE, train.py), in steps where that code counts epochs.
     """
     return 0.5 * (1.0 + math.cos(math.pi * (step - start) / (end - start)))
+
+
+def falling(step: int, start: int, end: int) -> float:
+    """1 at `start`, falling linearly to 0 at `end`; 0 before and after."""
+    return (end - step) / (end - start) if start <= step < end else 0.0
