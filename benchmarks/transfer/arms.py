@@ -21,12 +21,12 @@ class Arm:
     resets
         False for a control: the same learning rates without the resets.
     block
-        Other keys of the `rifle:` block.
+        Keys of the `rifle:` block beside those that say when and at which rates.
     scale, iterations
         The output layers' rate is multiplied by this for so many iterations after each.
     defaults
-        The package's defaults and nothing else: when it resets is for the package to say, not
-        before a quarter of the training.
+        The package's defaults for all that `block` and `places` do not say. Without places the
+        reset is not before a quarter of the training.
     trick
         Of `tricks.TRICKS` with its options, from the first step on.
     """
@@ -52,7 +52,7 @@ class Arm:
         """The step from which on the arm differs from plain fine-tuning; None if it never does."""
         if self.trick is not None:
             return 0
-        if self.defaults:
+        if self.defaults and not self.places:
             return total // 4
         return min(self.steps(total), default=None)
 
@@ -61,21 +61,25 @@ class Arm:
         if self.trick is not None:
             return {"trick": dict(self.trick)}
         if self.defaults:
-            block = {"seed": seed}
+            block = {**self._when(total), **self.block, "seed": seed}
             only = {"type": "RatesOnly", "block": block}
             return {"rifle": block} if self.resets else {"trick": only}
         found: Dict[str, Any] = {}
         steps = self.steps(total)
         if steps and self.resets:
-            interval = steps[0]
-            assert all(s == interval * i for i, s in enumerate(steps, 1)), steps
-            number = {"re_init_iter": interval, "max_re_num": len(steps), "keep_last": 0}
             rate = {"scale": self.scale, "iterations": max(1, self.iterations)}
-            found["rifle"] = {**number, "head_lr": rate, **self.block, "seed": seed}
+            found["rifle"] = {**self._when(total), "head_lr": rate, **self.block, "seed": seed}
         elif steps:
             faster = {"scale": self.scale, "iterations": self.iterations, "after": steps}
             found["trick"] = {"type": "FasterHead", **faster}
         return found
+
+    def _when(self, total: int) -> Dict[str, int]:
+        steps = self.steps(total)
+        assert all(s == steps[0] * i for i, s in enumerate(steps, 1)), steps
+        if not steps:
+            return {}
+        return {"re_init_iter": steps[0], "max_re_num": len(steps), "keep_last": 0}
 
 
 ONE, THREE = (0.5,), (0.25, 0.5, 0.75)
@@ -105,6 +109,18 @@ DET: Dict[str, Arm] = {
 }
 """For detectors: their constructors' first values; the rate as it is, or x3 for 50 iterations."""
 
+STILL = {"keep": 1.0, "optimizer_state": "keep", "head_lr": "none"}
+"""Of a block whose resets change nothing."""
+
+SOFT: Dict[str, Arm] = {
+    "early": Arm((0.1,), defaults=True),
+    "keep": Arm(defaults=True, block={"keep": 0.5}),
+    "distill": Arm(defaults=True, block={"distill": True}),
+    "teacher": Arm(defaults=True, block={"distill": True, **STILL}),
+}
+"""Resets that take less away: a young head, half of a head, a head with a teacher; and the teacher
+without a reset."""
+
 TRICKS: Dict[str, Arm] = {
     "cyclic-rate": Arm(trick={"type": "CyclicRate", "periods": 4}),
     "dropout": Arm(trick={"type": "HeadDropout", "rate": 0.2}),
@@ -114,7 +130,7 @@ TRICKS: Dict[str, Arm] = {
 }
 """What the paper compares with, and the published module; options as usual, not searched."""
 
-ARMS = {"seg": {**SEG, **TRICKS}, "det": {**DET, **TRICKS}}
+ARMS = {"seg": {**SEG, **SOFT, **TRICKS}, "det": {**DET, **SOFT, **TRICKS}}
 
 DEFAULT = "rifle"
 """The arm that is the package's defaults."""

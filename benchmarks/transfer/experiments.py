@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Dict, List, Sequence, Tuple
 
-from benchmarks.transfer.arms import ARMS, CONTROL, DEFAULT
+from benchmarks.transfer.arms import ARMS, CONTROL, DEFAULT, SOFT
 from benchmarks.transfer.places import Place, Run
 
 SEARCH, CONFIRM = range(5), range(5, 15)
@@ -43,6 +43,15 @@ PLACES: List[Place] = [
 VARIANTS = {"seg": ("one", "one-control", "three", "three-control"), "det": ("one", "one-x3")}
 """What was tried before the defaults were fixed."""
 
+SOFT_IN = ("pp_liteseg", "ppyoloe")
+"""Models with which resets that take less away were looked for."""
+
+
+def variants(place: Place) -> Tuple[str, ...]:
+    """Plain fine-tuning and what was tried in a place."""
+    soft = (DEFAULT, *SOFT) if place.data == "digits" and place.model in SOFT_IN else ()
+    return ("plain", *VARIANTS[place.toolkit], *soft)
+
 
 def defaults(place: Place) -> Tuple[str, ...]:
     """Plain fine-tuning, the package's defaults, and their control where that is another arm."""
@@ -52,7 +61,7 @@ def defaults(place: Place) -> Tuple[str, ...]:
 
 EXPERIMENTS: List[Experiment] = [
     *(Experiment(place, defaults(place), CONFIRM) for place in PLACES),
-    *(Experiment(place, ("plain", *VARIANTS[place.toolkit]), SEARCH) for place in PLACES),
+    *(Experiment(place, variants(place), SEARCH) for place in PLACES),
 ]
 
 

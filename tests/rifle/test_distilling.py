@@ -166,5 +166,5 @@ def test_a_wrong_block(seg):
     ):
         with pytest.raises(RifleError, match=said):
             seg.train(seg.config(rifle={"distill": value}))
-    with pytest.raises(RifleError, match="rifle.keep = 1: allowed is a number from 0 to below 1"):
-        seg.train(seg.config(rifle={"keep": 1}))
+    with pytest.raises(RifleError, match="rifle.keep = 1.1: allowed is a number from 0 to 1"):
+        seg.train(seg.config(rifle={"keep": 1.1}))

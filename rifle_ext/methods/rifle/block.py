@@ -176,10 +176,10 @@ class RifleConfig(BaseModel):
         description="Over how many iterations after that the learning rate of everything else "
         "comes back, linearly.",
     )
-    keep: Annotated[Number, Allowed("a number from 0 to below 1")] = Field(
+    keep: Annotated[Number, Allowed("a number from 0 to 1")] = Field(
         0.0,
         ge=0,
-        lt=1,
+        le=1,
         description="How much of its parameters a reset keeps: what is written is keep times the "
         "value before and 1 - keep times the fresh one. Running statistics are always fresh.",
     )
