@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional
 
+import paddle
 from paddle import DataParallel, Tensor, nn
 from paddle.optimizer import Optimizer
 
@@ -246,16 +247,20 @@ class Hooks(Hook):
         return self._any_has("on_save")
 
     def _any_has(self, place: str) -> bool:
-        return any(getattr(type(hook), place) is not getattr(Hook, place) for hook in self._hooks)
+        return any(_has(hook, place) for hook in self._hooks)
 
     def losses(self, run: TrainingRun, batch: Batch) -> Dict[str, Tensor]:
-        """What each method adds to the loss, by its key."""
+        """What each method that may add to the loss adds to it, by its key.
+
+        A zero where one adds nothing: toolkits that log each loss want as many in every step.
+        """
         found = {}
         for key, hooks in self.active.items():
-            terms = [hook.loss(run, batch) for hook in hooks]
+            adding = [hook for hook in hooks if _has(hook, "loss")]
+            terms = [hook.loss(run, batch) for hook in adding]
             added = [term for term in terms if term is not None]
-            if added:
-                found[key] = sum(added[1:], added[0])
+            if adding:
+                found[key] = sum(added[1:], added[0]) if added else paddle.zeros([])
         return found
 
     def on_save(self, run: TrainingRun, path: Path) -> None:
@@ -268,3 +273,8 @@ class Hooks(Hook):
         with contextlib.ExitStack() as stack:
             for hook in self._hooks:
                 stack.callback(hook.on_train_end, run)
+
+
+def _has(hook: Hook, place: str) -> bool:
+    """Whether a hook does something at a place."""
+    return getattr(type(hook), place) is not getattr(Hook, place)

@@ -1,6 +1,7 @@
 """The network before a reset as the teacher of the recovery, in both toolkits."""
 
 import copy
+import re
 
 import numpy as np
 import paddle
@@ -168,3 +169,16 @@ def test_a_wrong_block(seg):
             seg.train(seg.config(rifle={"distill": value}))
     with pytest.raises(RifleError, match="rifle.keep = 1.1: allowed is a number from 0 to 1"):
         seg.train(seg.config(rifle={"keep": 1.1}))
+
+
+@pytest.mark.parametrize("log_every", [1, 3])
+def test_losses_are_logged_before_during_and_after_a_recovery(seg, det, capfd, log_every):
+    """Both toolkits keep one sum for each loss that the first step of a log's interval has."""
+    block = {**BLOCK, "distill": {"iterations": 3}}
+    seg.train(seg.config(rifle=block), log_iters=log_every)
+    assert [e["step"] for e in seg.events("distillation")] == [4, 5, 6]
+    path = det.config(rifle=block, epoch=3, log_iter=log_every)
+    det.train(path, prepare=with_answers)
+    assert [e["step"] for e in det.events(path, "distillation")] == [4, 5, 6]
+    terms = [float(t) for t in re.findall(r"loss_rifle: ([\d.]+)", capfd.readouterr().out)]
+    assert terms[0] == 0 and max(terms) > 0
