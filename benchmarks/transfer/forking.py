@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
 import sys
@@ -17,9 +18,11 @@ import time
 from collections import OrderedDict
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
-from rifle_ext.training.hooks import Hook, Hooks, TrainingRun
+from paddle import Tensor
+
+from rifle_ext.training.hooks import Batch, Hook, Hooks, TrainingRun
 
 LOG = "train.log"
 
@@ -60,7 +63,7 @@ class ForkArms(Hook):
         found = json.loads(Path(branches).read_text())
         self._branches = sorted((Branch(**b) for b in found), key=lambda b: b.step)
         self._limit, self._trunk = limit, trunk
-        self._arm = Hook()
+        self._arm = Hooks({})
 
     def on_step_begin(self, run: TrainingRun, step: int) -> None:
         """Fork what begins to differ here; in an arm, pass on the step."""
@@ -73,12 +76,17 @@ class ForkArms(Hook):
         if not self._branches and not self._trunk:
             raise SystemExit(0)
 
+    def loss(self, run: TrainingRun, batch: Batch) -> Optional[Tensor]:
+        """The arm's terms."""
+        terms = list(self._arm.losses(run, batch).values()) if self._arm else []
+        return sum(terms[1:], terms[0]) if terms else None
+
     def on_train_end(self, run: TrainingRun) -> None:
         """Pass it on."""
         self._arm.on_train_end(run)
 
 
-def begin(blocks: Dict[str, Any], run: TrainingRun) -> Hook:
+def begin(blocks: Dict[str, Any], run: TrainingRun) -> Hooks:
     """Begin the methods of a config in the midst of a training.
 
     Their probe of the model is not one of its steps.
@@ -103,8 +111,10 @@ def fork(folder: str, limit: float) -> bool:
     """
     sys.stdout.flush()
     sys.stderr.flush()
+    drawn = random.getstate()
     child = os.fork()
     if child == 0:
+        random.setstate(drawn)  # Python seeds it anew in a child
         os.makedirs(folder, exist_ok=True)
         shutil.copy(LOG, folder)
         os.chdir(folder)

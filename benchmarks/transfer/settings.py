@@ -27,6 +27,10 @@ SOURCE_STEPS = {"pp_liteseg": 3000, "gfl": 2500, "ppyoloe": 2500}
 SOURCE_RATE = {"pp_liteseg": 0.004, "gfl": 0.002, "ppyoloe": 0.002}
 SOURCE_BATCH = 8
 
+FORKS = 2
+"""Of the way an arm begins. Before, Python's random stream, which PaddleSeg's augmentation draws
+from, was another one in each arm."""
+
 
 def source_config(model: str, folder: Path, save_to: Path) -> Dict[str, Any]:
     """The config of a pre-training on a drawn source task.
@@ -96,7 +100,9 @@ def digest(run: Run, source: str) -> str:
     sizes = drawn if data.write else (data_sets.EVERY,)
     images = [data.few, data.several, *sizes, data_sets.VERSION, _what(regime)]
     bases = resolved(base_of(run.place.model))
-    return digest_of([source, {**config, "_base_": 0, "_BASE_": 0}, bases, images, run.blocks()])
+    what = [source, {**config, "_base_": 0, "_BASE_": 0}, bases, images, run.blocks()]
+    draws = run.place.toolkit == "seg" and REGIMES[run.place.regime].augmented
+    return digest_of([*what, FORKS] if draws and run.arm != "plain" else what)
 
 
 def source_digest(name: str, model: str) -> str:

@@ -290,11 +290,11 @@ def test_movement_is_relative_and_by_stage():
 
 @pytest.mark.parametrize("model", ["pp_liteseg", "gfl"])
 def test_a_forked_arm_is_that_arm_run_alone(model, small, tmp_path):
-    """Bit for bit, in both toolkits."""
-    place = Place("digits", model, "overfit")
-    run = Run(place, arms.DEFAULT, 1)
+    """Bit for bit, in both toolkits, with all that it draws and adds to the loss."""
+    place = Place("digits", model, "clean")
+    run = Run(place, "distill", 1)
     scenes = data.prepare(tmp_path / "data", "digits", None)
-    data.write_few(scenes, "digits", "overfit", REGIMES["overfit"], 1)
+    data.write_few(scenes, "digits", "clean", REGIMES["clean"], 1)
     paddle.save({"nothing": paddle.zeros([1])}, str(tmp_path / "w.pdparams"))
     config = settings.trunk_config(place, 1, scenes, tmp_path / "w.pdparams")
     branch = forking.Branch(run.what.begins(12), str(tmp_path / "forked"), run.blocks())
