@@ -18,7 +18,7 @@ UNREAD = """
 import sys
 sys.meta_path[:] = [f for f in sys.meta_path if type(f).__name__ != "_ToolkitFinder"]
 """
-"""Takes back what the start-up file did: all is as after `pip install -t`, where nothing reads it."""
+"""Takes back what the start-up file did: as after `pip install -t`, when nothing reads it."""
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def shown(tmp_path_factory):
         patch.setenv("TMPDIR", str(folder))
         patch.setenv("PYTHONPATH", path_with(folder))
         where = {"metadata": {"path": str(NOTEBOOK.parent)}}
-        NotebookClient(notebook, timeout=200, kernel_name="python3", resources=where).execute()
+        NotebookClient(notebook, timeout=250, kernel_name="python3", resources=where).execute()
     return [cell.outputs for cell in notebook.cells if cell.cell_type == "code"]
 
 
@@ -41,9 +41,9 @@ def text_of(outputs):
     return re.sub(r"\x1b\[[\d;]*m", "", "".join(parts))
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(280)
 def test_it_runs_and_its_report_tells_of_the_reset(shown):
-    pretraining, plan, training, report, events = map(text_of, shown[3:])
+    pretraining, plan, training, report, events = map(text_of, shown[4:])
     assert "[RIFLE]" not in pretraining
     (planned,) = re.findall(r"1\. after iteration (\d+)", plan)
     assert f"reset 1 of 1 after iteration {planned} " in training
