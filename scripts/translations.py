@@ -154,7 +154,7 @@ SAME: Dict[str, Callable[[Section], "Counter[str]"]] = {
     "cells of tables": lambda s: Counter(
         cells=sum(row.count("|") for row in s.text.splitlines() if row.startswith("|"))
     ),
-    "code": lambda s: Counter(dict.fromkeys(CODE.findall(f"{s.title}\n{s.text}"), 1)),
+    "code": lambda s: Counter({" ".join(c.split()) for c in CODE.findall(f"{s.title}\n{s.text}")}),
     "figures": lambda s: Counter(FIGURE.findall(LINK.sub("]", CODE.sub("`", s.title + s.text)))),
 }
 """What a section and its translation have in common, apart from links."""
