@@ -64,10 +64,11 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
     return LINK.sub(between_pages, markdown)
 
 
-def on_page_context(context: Any, page: Any, config: Any, nav: Any) -> Any:
+def on_post_page(output: str, page: Any, config: Any) -> str:
     """Let the switch between languages stay on the page."""
-    here = config.theme["language"]
-    for alternate in config.extra["alternate"]:
-        there = {ENGLISH: "../", CHINESE: "zh/"}[alternate["lang"]]
-        alternate["link"] = (page.url if alternate["lang"] == here else there + page.url) or "./"
-    return context
+    here, url = config.theme["language"], page.url.lstrip("./")
+    top = "../" * url.count("/")
+    for there in (ENGLISH, CHINESE):
+        site = {(ENGLISH, CHINESE): "zh/", (CHINESE, ENGLISH): "../"}.get((here, there), "")
+        output = output.replace(f'href="#in-{there}"', f'href="{top}{site}{url}"')
+    return output

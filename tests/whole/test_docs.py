@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+from posixpath import join, normpath
 
 import pytest
 import yaml
@@ -55,7 +56,15 @@ def test_the_sites_build_without_a_warning(config, tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
     for path in nav(config):
-        assert (site / ("" if path == "index.md" else path[:-3]) / "index.html").is_file(), path
+        here = "" if path == "index.md" else path[:-3]
+        shown = (site / here / "index.html").read_text(encoding="utf-8")
+        root = {"mkdocs.yml": "site", "mkdocs.zh.yml": "site/zh"}[config]
+        for language, other in {
+            "en": "site",
+            "zh": "site/zh",
+        }.items():  # the switch stays on a page
+            for link in re.findall(rf'<a href="([^"]*)" hreflang="{language}"', shown) or [None]:
+                assert normpath(join(root, here, link)) == normpath(join(other, here)), path
     for name, readme in READMES.items():
         shown = (site / f"methods/{name}/index.html").read_text(encoding="utf-8")
         text = readme.with_name(SITES[config]).read_text(encoding="utf-8")
