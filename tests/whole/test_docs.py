@@ -63,8 +63,8 @@ def test_the_sites_build_without_a_warning(config, tmp_path):
             "en": "site",
             "zh": "site/zh",
         }.items():  # the switch stays on a page
-            for link in re.findall(rf'<a href="([^"]*)" hreflang="{language}"', shown) or [None]:
-                assert normpath(join(root, here, link)) == normpath(join(other, here)), path
+            (link,) = re.findall(rf'<a href="([^"]*)" hreflang="{language}"', shown)
+            assert normpath(join(root, here, link)) == normpath(join(other, here)), path
     for name, readme in READMES.items():
         shown = (site / f"methods/{name}/index.html").read_text(encoding="utf-8")
         text = readme.with_name(SITES[config]).read_text(encoding="utf-8")
