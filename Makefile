@@ -26,6 +26,7 @@ lint: env
 
 docs: env
 	$(PYTHON) -m mkdocs build --strict
+	$(PYTHON) -m mkdocs build --strict -f mkdocs.zh.yml
 
 env:
 	@sh scripts/make_env.sh

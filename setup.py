@@ -70,7 +70,7 @@ setup(
     python_requires=">=3.8",
     packages=find_packages(include=["rifle_ext*", "seg_hooks*", "det_hooks*"]),
     package_data={
-        "rifle_ext": ["py.typed", "commands/rifle.schema.json", "methods/*/README.md"],
+        "rifle_ext": ["py.typed", "commands/rifle.schema.json", "methods/*/README*.md"],
         "seg_hooks": ["py.typed"],
         "det_hooks": ["py.typed"],
     },
@@ -81,7 +81,8 @@ setup(
         "gpu": ["paddlepaddle-gpu>=2.6,<3", "protobuf==3.20.3"],
         "seg": ["paddleseg>=2.8"],
         "det": ["paddledet>=2.6"],
-        "docs": ["mkdocs>=1.6"],
+        # jieba cuts the Chinese pages into words for the search.
+        "docs": ["mkdocs>=1.6", "mkdocs-material>=9.5", "jieba"],
         "test": [
             "pytest>=7",
             "pytest-timeout",
@@ -90,6 +91,10 @@ setup(
             "scikit-learn",
             "jsonschema",
             "mkdocs>=1.6",
+            "mkdocs-material>=9.5",
+            "jieba",
+            "nbclient",
+            "ipykernel",
             "ruff",
             "mypy",
         ],

@@ -1,9 +1,11 @@
 """The documentation: it builds, links hold, blocks parse, and outputs are what is printed."""
 
+import json
 import re
 import shlex
 import subprocess
 import sys
+from posixpath import join, normpath
 
 import pytest
 import yaml
@@ -13,13 +15,27 @@ from rifle_ext import cli
 from rifle_ext.commands.blocks import block_models
 from rifle_ext.methods.rifle.block import BLOCK_KEY, parse_block
 
+sys.path.insert(0, str(ROOT / "scripts"))
+from translations import slug  # noqa: E402
+
 pytestmark = pytest.mark.timeout(120)
 
 READMES = {path.parent.name: path for path in (ROOT / "rifle_ext/methods").glob("*/README.md")}
 """By the method whose code they lie beside."""
 
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *READMES.values()])
+PAGES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "rifle_ext/methods").glob("*/README*.md"),
+    ]
+)
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def name_of(page):
+    """A page's path, for the name of its test."""
+    return page.relative_to(ROOT).as_posix()
 
 
 def blocks(page, language=None):
@@ -28,23 +44,54 @@ def blocks(page, language=None):
     return [text for kind, text in found if language in (None, kind)]
 
 
-def test_the_site_builds_without_a_warning(tmp_path):
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-d", str(tmp_path / "x")]
+SITES = {"mkdocs.yml": "README.md", "mkdocs.zh.yml": "README_cn.md"}
+"""The configs of both languages, and how the page beside a method's code is called in each."""
+
+
+@pytest.mark.parametrize("config", SITES)
+def test_the_sites_build_without_a_warning(config, tmp_path):
+    site = tmp_path / "x"
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-f", config]
+    command += ["-d", str(site)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "x/recipes/index.html").is_file()
+    for path in nav(config):
+        here = "" if path == "index.md" else path[:-3]
+        shown = (site / here / "index.html").read_text(encoding="utf-8")
+        root = {"mkdocs.yml": "site", "mkdocs.zh.yml": "site/zh"}[config]
+        for language, other in {
+            "en": "site",
+            "zh": "site/zh",
+        }.items():  # the switch stays on a page
+            (link,) = re.findall(rf'<a href="([^"]*)" hreflang="{language}"', shown)
+            assert normpath(join(root, here, link)) == normpath(join(other, here)), path
     for name, readme in READMES.items():
-        shown = (tmp_path / f"x/methods/{name}/index.html").read_text(encoding="utf-8")
-        for heading in re.findall(r"^#+ (.*)$", readme.read_text(encoding="utf-8"), re.MULTILINE):
+        shown = (site / f"methods/{name}/index.html").read_text(encoding="utf-8")
+        text = readme.with_name(SITES[config]).read_text(encoding="utf-8")
+        for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE):
             assert f'id="{slug(heading)}"' in shown
-        assert "README.md" not in shown  # links lead to pages
+        assert "README" not in FENCE.sub("", shown)  # links lead to pages
+    index = json.loads((site / "search/search_index.json").read_text(encoding="utf-8"))
+    words = {word for entry in index["docs"] for word in re.split("[\\s\u200b]+", entry["text"])}
+    wanted = {"mkdocs.yml": {"backbone"}, "mkdocs.zh.yml": {"输出层", "骨干网络", "初始化"}}
+    assert wanted[config] <= words  # Chinese has no spaces: the index says where words end
+
+
+def nav(config):
+    """The files of a site's pages, in order."""
+
+    def files(entries):
+        for entry in entries:
+            (value,) = entry.values()
+            yield from files(value) if isinstance(value, list) else [value]
+
+    return list(files(yaml.safe_load((ROOT / config).read_text(encoding="utf-8"))["nav"]))
 
 
 def test_every_page_is_in_the_navigation():
-    nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]
-    listed = {name for entry in nav for name in entry.values()}
     pages = {page.name for page in (ROOT / "docs").glob("*.md")}
-    assert listed == pages | {f"methods/{name}.md" for name in READMES}
+    assert set(nav("mkdocs.yml")) == pages | {f"methods/{name}.md" for name in READMES}
+    assert nav("mkdocs.zh.yml") == nav("mkdocs.yml")
 
 
 def test_every_method_has_a_readme():
@@ -52,13 +99,7 @@ def test_every_method_has_a_readme():
     assert set(READMES) == folders
 
 
-def slug(heading):
-    """The anchor of a heading."""
-    kept = re.sub(r"[^\w\- ]", "", heading.replace("`", "").strip().lower())
-    return kept.replace(" ", "-")
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_between_files(page):
     text = FENCE.sub("", page.read_text(encoding="utf-8"))
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
@@ -72,7 +113,7 @@ def test_links_between_files(page):
             assert anchor in {slug(heading) for heading in headings}, target
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_blocks_parse(page):
     for text in blocks(page, "yaml"):
         config = yaml.safe_load(text) or {}
@@ -90,7 +131,7 @@ def test_every_key_of_the_block_is_documented():
         assert rows == list(model.model_fields)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_named_files_exist(page):
     if page.name == "CHANGELOG.md":  # names what was, too
         return
@@ -99,7 +140,7 @@ def test_named_files_exist(page):
     for path in re.findall(rf"`((?:{folders})/[\w./-]*)`", text):
         assert "NAME" in path or (ROOT / path).exists(), path
     if page.name == "guarantees.md":
-        named = re.findall(r"(\S*?)test_(\w+)\.py", text)
+        named = re.findall(r"((?:\w+/)?)test_(\w+)\.py", text, re.ASCII)
         assert named and all(
             (ROOT / f"tests/{room}test_{name}.py").is_file() for room, name in named
         )
@@ -125,21 +166,6 @@ def test_the_commits_are_checked_by_the_linters_of_make():
     lint = re.search(r"^lint:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)[1]
     lint = lint.replace("$(PYTHON)", ".venv/bin/python").replace(" .\n", "\n")
     assert [line.strip() for line in lint.splitlines()] == [hook["entry"] for hook in hooks]
-
-
-def test_both_languages_say_the_same():
-    pages = [ROOT / "README.md", ROOT / "README_cn.md"]
-    english, chinese = (page.read_text(encoding="utf-8") for page in pages)
-    assert FENCE.findall(english) == FENCE.findall(chinese)
-    assert len(re.findall(r"^#+ ", english, re.M)) == len(re.findall(r"^#+ ", chinese, re.M))
-    english, chinese = (FENCE.sub("", text) for text in (english, chinese))
-    targets = [
-        re.findall(r"\]\(([^)\s]+)\)", text.replace("README_cn.md", "README.md"))
-        for text in (english, chinese)
-    ]
-    assert targets[0] == targets[1]
-    inline = [set(re.findall(r"`([^`\n]+)`", text)) for text in (english, chinese)]
-    assert inline[0] <= inline[1]
 
 
 def commands(page):
