@@ -71,7 +71,12 @@ def block_text(key: str, model: Type[BaseModel], looked: Looked, config_name: st
             f"{total} iterations, {per_epoch} an epoch, {round(total / per_epoch, 1):g} epochs."
         ),
     ]
-    if key in looked.blocks:
+    if key in looked.laid_over:
+        lines += _comment(
+            f"{looked.laid_over[key]} has a {key}: block already. This is a fresh proposal: put it "
+            "there, in that one's place; a config that has it, too, is refused."
+        )
+    elif key in looked.blocks:
         lines += _comment(
             f"The config has a {key}: block already. This is a fresh proposal: put it in "
             "that one's place, in the file where it stands (laid over the block of a base config, "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Iterator, Mapping, Sequence, Tuple
 
@@ -14,7 +14,7 @@ from rifle_ext.errors import RifleError
 from rifle_ext.runtime.compat import before_paddle
 from rifle_ext.training.components import IMPORTS, import_components
 from rifle_ext.training.plans import MethodPlan
-from rifle_ext.training.registry import methods, methods_for
+from rifle_ext.training.registry import Block, blocks_for, hooks_of, methods
 
 TOOLKITS = "rifle_ext.toolkits"
 METHOD = "rifle"
@@ -82,15 +82,17 @@ class Looked:
     total_steps, steps_per_epoch
         Length of the training and of one pass over the data, in iterations.
     blocks
-        Keys of the methods that the config has a block for.
+        Keys of the methods that the config has a block for, or the environment.
     plans
         What each method would do, by its key, in the order in which they are called.
     config
-        The config's content, overridden, as the toolkit reads it.
+        The config's content, overridden, as the toolkit reads it, with what is laid over it.
     values
         How many values the model's parameters have together.
     off
         A sentence on each method that its block switches off.
+    laid_over
+        Where each block stands that is not in the config, by its key.
     """
 
     toolkit: str
@@ -102,6 +104,7 @@ class Looked:
     config: Mapping[str, Any]
     values: int
     off: Sequence[str] = ()
+    laid_over: Mapping[str, str] = field(default_factory=dict)
 
 
 def look(chosen: argparse.Namespace, propose: bool = False, defaults: bool = True) -> Looked:
@@ -122,11 +125,10 @@ def look(chosen: argparse.Namespace, propose: bool = False, defaults: bool = Tru
         If the training cannot be set up, or a method refuses it.
     """
     with training(chosen) as (config, run):
-        blocks = [key for key in methods() if key in config]
-        asked = {key: config[key] for key in blocks}
+        blocks = asked = blocks_for(config, chosen.config)
         if propose or (defaults and not blocks):
-            asked = {chosen.method: None}
-        run.methods = methods_for(asked, chosen.config)
+            asked = {chosen.method: Block(None, chosen.config)}
+        run.methods = hooks_of(asked, chosen.config)
         plans = {}
         for key, hooks in run.methods.items():
             for plan in filter(None, (hook.plan(run) for hook in hooks)):
@@ -136,11 +138,12 @@ def look(chosen: argparse.Namespace, propose: bool = False, defaults: bool = Tru
             type(run.model).__name__,
             run.total_steps,
             run.steps_per_epoch,
-            blocks,
+            list(blocks),
             plans,
-            dict(config),
+            {**config, **{key: block.content for key, block in blocks.items()}},
             sum(int(parameter.size) for parameter in run.model.parameters()),
             [f"{key}: false: the method is off" for key in asked if key not in run.methods],
+            {key: block.source for key, block in blocks.items() if block.laid_over},
         )
 
 

@@ -53,7 +53,7 @@ class Run:
     told
         Whether its log speaks of RIFLE, even if there are no events.
     notes
-        What was not found where, a sentence each.
+        What was found elsewhere than in its place, or not at all, a sentence each.
     """
 
     folder: Path
@@ -146,6 +146,8 @@ def load(folder: Path, logs: Sequence[Path] = (), outputs: Collection[str] = ())
     events = events_of(path)
     plan = next((e for e in reversed(events) if "total_steps" in e), None)
     starts = [0, *(e["step"] for e in events if e["event"] == "resume")]
+    laid_over = {e["block_of"]: e["source"] for e in events if e["event"] == "laid_over"}
+    notes += [f"{key}: from {source}" for key, source in laid_over.items()]
     curves = read(folder, logs, starts)
     said = told(line for text in texts_of(folder, logs) for line in lines_of(text))
     epoch = plan["steps_per_epoch"] if plan else curves.steps_per_epoch
