@@ -69,7 +69,7 @@ def test_everything_else_stays_to_the_byte(looks):
     [
         ("{a: 1}", '{a: 1, "rifle": {}}'),
         ("{}\n", '{"rifle": {}}\n'),
-        ("{\n  a: 1,  # one\n  b: 2  # two\n}\n", '{\n  a: 1,  # one\n  b: 2, "rifle": {}  # two\n}\n'),
+        ("{\n  a: 1,  # one\n  b: 2  # b\n}\n", '{\n  a: 1,  # one\n  b: 2, "rifle": {}  # b\n}\n'),
         ("{a: 1,}", '{a: 1, "rifle": {},}'),
     ],
 )  # fmt: skip

@@ -206,3 +206,35 @@ def test_plan_and_init_know_it(seg, blocks, capsys):
     assert "(RIFLE_EXT_BLOCKS) has a rifle: block" in capsys.readouterr().out.replace("\n#", "")
     assert cli.main(["plan", *words, "-o", "rifle.max_re_num=2"]) == 2
     assert "has this block, too; keep one of the two" in capsys.readouterr().err
+
+
+def test_a_trial_hands_each_training_the_blocks_of_its_arm(seg, blocks, capsys):
+    from rich.console import Console
+
+    from rifle_ext.commands.trial.preparing import prepare
+
+    config = seg.config(**fields(block=None))
+    path = blocks()
+    words = ["trial", "--toolkit", "seg", "-c", str(config), "-o", str(seg.folder / "trial")]
+    words += ["--import", str(ROOT / "tests/helpers/small.py"), "--device", "cpu"]
+    chosen = cli.parser().parse_args(words)
+    found = prepare(chosen, seg.folder / "trial", Console())
+    plain, block = (arm.overrides(5, found.setting.models) for arm in found.arms)
+    assert plain == ["rifle=false"]
+    ((key, _, value),) = (option.partition("=") for option in block)
+    assert key == "rifle" and json.loads(value).items() >= {**BLOCK, "seed": 5}.items()
+    assert str(path) in found.inputs["config files"]
+    assert os.environ["RIFLE_EXT_BLOCKS"] == str(path)
+
+
+def test_doctor_says_what_it_names(blocks):
+    from rifle_ext.commands.doctor.command import blocks_laid_over
+    from rifle_ext.commands.doctor.startup import check_blocks
+
+    path = blocks()
+    sound = check_blocks(*blocks_laid_over())
+    assert sound.status == "ok"
+    assert sound.found == f"every training heeds rifle, from {path} (RIFLE_EXT_BLOCKS)"
+    path.unlink()
+    missing = check_blocks(*blocks_laid_over())
+    assert missing.status == "problem" and "there is no such file" in missing.found
