@@ -70,7 +70,12 @@ setup(
     python_requires=">=3.8",
     packages=find_packages(include=["rifle_ext*", "seg_hooks*", "det_hooks*"]),
     package_data={
-        "rifle_ext": ["py.typed", "commands/rifle.schema.json", "methods/*/README.md"],
+        "rifle_ext": [
+            "py.typed",
+            "commands/rifle.schema.json",
+            "commands/errors.md",
+            "methods/*/README.md",
+        ],
         "seg_hooks": ["py.typed"],
         "det_hooks": ["py.typed"],
     },

@@ -90,5 +90,5 @@ def _missing_data(config: str) -> Iterator[None]:
         yield
     except (OSError, ValueError, AssertionError) as error:
         raise RifleError(
-            f"{config}: TrainDataset: {error}; --synthetic makes a plan without data"
+            f"{config}: TrainDataset: {error}; --synthetic makes a plan without data", topic="data"
         ) from error

@@ -72,7 +72,8 @@ def attach_to_copy(module: ModuleType) -> None:
     if missing:
         raise RifleError(
             f"seg_hooks.attach({module.__name__}): no copy of PaddleSeg's core/train.py: it has no "
-            f"{', '.join(missing)}"
+            f"{', '.join(missing)}",
+            topic="own-loop",
         )
     if not hasattr(module.train, "_rifle_ext"):
         rebind({module.train: _train_with_hooks(module.train)})

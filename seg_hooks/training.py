@@ -97,7 +97,8 @@ def training_run(loop: ModuleType, given: Dict[str, Any], config: Any, source: s
     if steps_per_epoch == 0:
         raise RifleError(
             f"{source}: batch_size = {given['batch_size']}: the training set has only "
-            f"{len(given['train_dataset'])} images, so PaddleSeg would never do a step"
+            f"{len(given['train_dataset'])} images, so PaddleSeg would never do a step",
+            topic="images",
         )
     return TrainingRun(
         model=given["model"],

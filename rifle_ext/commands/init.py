@@ -47,11 +47,14 @@ def run(chosen: argparse.Namespace) -> int:
     key, models = chosen.method, block_models()
     ours = [option for option in chosen.opts if option.split("=")[0].split(".")[0] == key]
     if ours:
-        raise RifleError(f"--opts {ours[0]}: not for init, which proposes a block of its own")
+        raise RifleError(
+            f"--opts {ours[0]}: not for init, which proposes a block of its own", topic="options"
+        )
     if key not in models:
         raise RifleError(
             f"--method {key}: that method does not describe its block (entry-point group "
-            "rifle_ext.blocks), so there is nothing to propose"
+            "rifle_ext.blocks), so there is nothing to propose",
+            topic="options",
         )
     path = Path(chosen.write or chosen.config)
     if chosen.write is not None and _is_done(path, chosen):
@@ -87,7 +90,8 @@ def _is_done(path: Path, chosen: argparse.Namespace) -> bool:
         if chosen.write:
             raise RifleError(
                 f"--write {path}: there is such a file, without a {chosen.method}: block; to add "
-                "one to it, name it by -c and give --write no name"
+                "one to it, name it by -c and give --write no name",
+                topic="writing",
             )
         writing.check_writable(path)
     return False
@@ -115,7 +119,9 @@ def _write_new(path: Path, chosen: argparse.Namespace, text: str) -> None:
         try:
             path.write_text(content, encoding="utf-8")
         except OSError as error:
-            raise RifleError(f"--write {path}: cannot be written: {error}") from error
+            raise RifleError(
+                f"--write {path}: cannot be written: {error}", topic="writing"
+            ) from error
         print(f"written: {path}")
 
 

@@ -61,14 +61,20 @@ def add_options(
 def check_options(chosen: argparse.Namespace) -> None:
     """Raise RifleError if an option's value cannot be used."""
     if not Path(chosen.config).is_file():
-        raise RifleError(f"--config {chosen.config}: there is no such file")
+        raise RifleError(f"--config {chosen.config}: there is no such file", topic="options")
     if chosen.images is not None and not chosen.synthetic:
-        raise RifleError("--images: the size of the made-up data set of --synthetic, not given")
+        raise RifleError(
+            "--images: the size of the made-up data set of --synthetic, not given", topic="options"
+        )
     if chosen.images is not None and chosen.images < 1:
-        raise RifleError(f"--images {chosen.images}: allowed is a whole number, 1 or more")
+        raise RifleError(
+            f"--images {chosen.images}: allowed is a whole number, 1 or more", topic="options"
+        )
     wrong = next((o for o in chosen.opts if not o.partition("=")[0] or "=" not in o), None)
     if wrong is not None:
-        raise RifleError(f"--opts {wrong}: allowed is key=value, as in rifle.max_re_num=2")
+        raise RifleError(
+            f"--opts {wrong}: allowed is key=value, as in rifle.max_re_num=2", topic="options"
+        )
 
 
 @dataclass(frozen=True)
@@ -162,7 +168,7 @@ def training(chosen: argparse.Namespace) -> Iterator[Tuple[Mapping[str, Any], An
     try:
         import_components(chosen.imports)
     except RifleError as error:
-        raise ToolkitError(str(error)) from error.__cause__
+        raise ToolkitError(str(error), topic=error.topic) from error.__cause__
     from rifle_ext.training.setup import Request
 
     images = chosen.images or IMAGES
@@ -186,4 +192,4 @@ def _naming(config: str, what: str) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         lines = str(error).strip().splitlines() or [""]
         said = f"{config}: {what}: {type(error).__name__}: {lines[-1].strip()}"
-        raise ToolkitError(said) from error
+        raise ToolkitError(said, topic="toolkit") from error

@@ -30,7 +30,7 @@ def read(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8")
     except (OSError, UnicodeError) as error:
-        raise RifleError(f"{path}: cannot be read as UTF-8: {error}") from error
+        raise RifleError(f"{path}: cannot be read as UTF-8: {error}", topic="writing") from error
 
 
 def has_key(text: str, key: str) -> bool:
@@ -63,7 +63,7 @@ def with_block(text: str, key: str, block: str) -> str:
     try:
         root = yaml.compose(text, yaml.SafeLoader)
         if not isinstance(root, yaml.MappingNode):
-            raise RifleError("it holds no keys that a block could stand beside")
+            raise RifleError("it holds no keys that a block could stand beside", topic="writing")
         if root.flow_style:
             wanted, places = "{}", _in_braces(text, root, f'"{key}": {{}}')
         else:
@@ -74,8 +74,10 @@ def with_block(text: str, key: str, block: str) -> str:
                 return changed
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
-        raise RifleError(f"it cannot be read as YAML: {reason}") from error
-    raise RifleError("the block could not be added without changing what else it reads as")
+        raise RifleError(f"it cannot be read as YAML: {reason}", topic="writing") from error
+    raise RifleError(
+        "the block could not be added without changing what else it reads as", topic="writing"
+    )
 
 
 def _at_the_end(text: str, root: yaml.MappingNode, block: str) -> Iterator[str]:
@@ -150,7 +152,7 @@ def replace(path: Path, text: str) -> Path:
         shutil.copy2(target, backup)
         target.write_bytes(text.encode("utf-8"))
     except OSError as error:
-        raise RifleError(f"{path}: cannot be written: {error}") from error
+        raise RifleError(f"{path}: cannot be written: {error}", topic="writing") from error
     return backup
 
 
@@ -160,5 +162,6 @@ def check_writable(path: Path) -> None:
     if not writable or not os.access(path, os.W_OK):
         raise RifleError(
             f"{path}: is read-only, so nothing is written to it; allow it (chmod u+w), or let "
-            "--write name a new file, which is based on it"
+            "--write name a new file, which is based on it",
+            topic="writing",
         )

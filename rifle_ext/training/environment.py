@@ -64,7 +64,10 @@ def laid_over(
     wrong = [_wrong(key, config, config_source, methods) for key in blocks]
     problems = [said for said in wrong if said]
     if problems:
-        raise RifleError("\n  ".join([f"{source()} cannot be laid over a config:", *problems]))
+        raise RifleError(
+            "\n  ".join([f"{source()} cannot be laid over a config:", *problems]),
+            topic="environment",
+        )
     return blocks
 
 
@@ -75,14 +78,19 @@ def _content(methods: Collection[str]) -> Dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise RifleError(f"{source()}: there is no such file{_seen_from(path)}") from error
+        raise RifleError(
+            f"{source()}: there is no such file of blocks{_seen_from(path)}", topic="environment"
+        ) from error
     except (OSError, UnicodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
-        raise RifleError(f"{source()}: no YAML file that can be read: {reason}") from error
+        raise RifleError(
+            f"{source()}: no YAML file that can be read: {reason}", topic="environment"
+        ) from error
     if not isinstance(content, dict) or not content:
         raise RifleError(
             f"{source()}: allowed is a mapping whose keys are blocks: {_listed(methods)}; the file "
-            f"holds {'nothing' if not content else type(content).__name__}"
+            f"holds {'nothing' if not content else type(content).__name__}",
+            topic="environment",
         )
     return {str(key): block for key, block in content.items()}
 

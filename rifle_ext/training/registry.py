@@ -171,7 +171,8 @@ def factory(key: str, source: str) -> Factory:
         raise RifleError(
             f"{source}: {key}: the method cannot be loaded: {found.value} fails with "
             f"{type(error).__name__}: {error}; mend or remove the package that brings it, or take "
-            "the block out"
+            "the block out",
+            topic="method",
         ) from error
 
 
@@ -180,5 +181,6 @@ def _refuse_contradictions(active: Active, source: str) -> None:
         for other, why in ((o, w) for hook in hooks for o, w in hook.excludes.items()):
             if other in active:
                 raise RifleError(
-                    f"{source}: the blocks {key} and {other} exclude one another: {why}; keep one"
+                    f"{source}: the blocks {key} and {other} exclude one another: {why}; keep one",
+                    topic="contradiction",
                 )

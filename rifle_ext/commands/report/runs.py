@@ -141,7 +141,10 @@ def load(folder: Path, logs: Sequence[Path] = (), outputs: Collection[str] = ())
         If there is no such folder, or nothing in it says how the training went.
     """
     if not folder.is_dir():
-        raise RifleError(f"{folder}: there is no such folder; name the output folder of a training")
+        raise RifleError(
+            f"{folder}: there is no such folder; name the output folder of a training",
+            topic="report",
+        )
     path, notes = _events_file(folder)
     events = events_of(path)
     plan = next((e for e in reversed(events) if "total_steps" in e), None)
@@ -233,7 +236,9 @@ def events_of(path: Path) -> List[Dict[str, Any]]:
                 events = [e for e in events if not _is_superseded(e, event["step"])]
             events.append(event)
     except (ValueError, KeyError, TypeError) as error:
-        raise RifleError(f"{path}: not the events of a training: {error}") from error
+        raise RifleError(
+            f"{path}: not the events of a training: {error}", topic="report"
+        ) from error
     return events
 
 

@@ -133,7 +133,9 @@ def _check_lengths(looked: Dict[str, Looked]) -> None:
     lengths = {name: found.total_steps for name, found in looked.items()}
     if len(set(lengths.values())) > 1:
         said = ", ".join(f"{name}: {steps}" for name, steps in lengths.items())
-        raise RifleError(f"--arm: the arms must be equally long, in iterations; they are: {said}")
+        raise RifleError(
+            f"--arm: the arms must be equally long, in iterations; they are: {said}", topic="arms"
+        )
 
 
 def states_of(found: Prepared, seeds: Sequence[int]) -> List[State]:
