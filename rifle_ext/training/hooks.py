@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional
@@ -20,6 +19,7 @@ from paddle.optimizer import Optimizer
 from rifle_ext.heads.outputs import Forward
 from rifle_ext.redraw.fresh import Rebuild
 from rifle_ext.redraw.reset import Shadow
+from rifle_ext.training.blocks import shown
 from rifle_ext.training.events import EventLog
 from rifle_ext.training.journal import Journal
 from rifle_ext.training.learning_rates import Rate
@@ -215,6 +215,7 @@ class Hooks(Hook):
 
     def __init__(self, active: Active, laid_over: Optional[Blocks] = None) -> None:
         self.active, self._laid_over = active, laid_over or {}
+        self._untold = dict(self._laid_over)
         hooks = [hook for hooks in active.values() for hook in hooks]
         self._hooks = sorted(hooks, key=lambda hook: hook.priority)
 
@@ -231,9 +232,8 @@ class Hooks(Hook):
     def on_train_begin(self, run: TrainingRun) -> None:
         """Tell the methods of each other, then begin each."""
         run.methods = self.active
-        self._journal, self._begun = Journal(run, "rifle-ext"), False
         for key, block in self._laid_over.items():
-            self._journal.log(f"{key}: {json.dumps(block.content)}, from {block.source}")
+            Journal(run, "rifle-ext").log(f"{key}: {shown(block.content)}, from {block.source}")
         with contextlib.ExitStack() as begun:  # if one refuses, those before it end
             for hook in self._hooks:
                 hook.on_train_begin(run)
@@ -242,10 +242,9 @@ class Hooks(Hook):
 
     def on_step_begin(self, run: TrainingRun, step: int) -> None:
         """Each in its order."""
-        if self._laid_over and not self._begun:
-            self._begun = True
-            for key, block in self._laid_over.items():
-                self._journal.event("laid_over", block_of=key, source=block.source)
+        for key, block in self._untold.items():  # there is no record before the first step
+            Journal(run, "rifle-ext").event("laid_over", block_of=key, source=block.source)
+        self._untold = {}
         for hook in self._hooks:
             hook.on_step_begin(run, step)
 

@@ -218,6 +218,7 @@ def test_a_trial_hands_each_training_the_blocks_of_its_arm(seg, blocks, capsys):
     words = ["trial", "--toolkit", "seg", "-c", str(config), "-o", str(seg.folder / "trial")]
     words += ["--import", str(ROOT / "tests/helpers/small.py"), "--device", "cpu"]
     chosen = cli.parser().parse_args(words)
+    (seg.folder / "trial").mkdir()
     found = prepare(chosen, seg.folder / "trial", Console())
     plain, block = (arm.overrides(5, found.setting.models) for arm in found.arms)
     assert plain == ["rifle=false"]
