@@ -57,7 +57,7 @@ def run(chosen: argparse.Namespace) -> int:
             f"{', '.join(found)})",
             topic="options",
         )
-    console.print(Markdown(f"## {known}\n\n{found[known]}"))
+    console.print(Markdown(f"## {known}\n\n{found[known]}", hyperlinks=False))
     return 0
 
 

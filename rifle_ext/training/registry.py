@@ -114,9 +114,10 @@ def blocks_for(config: Mapping[str, Any], source: str) -> Blocks:
         return {}
     show_errors_without_traceback()
     known = methods()
-    laid = environment.laid_over(config, source, known)
-    over = {key: Block(laid[key], environment.source(), laid_over=True) for key in laid}
-    return {**{key: Block(config[key], source) for key in known if key in config}, **over}
+    own = {key: Block(config[key], source) for key in known if key in config}
+    over = environment.laid_over(config, source, known).items()
+    named = environment.source()
+    return {**own, **{key: Block(content, named, laid_over=True) for key, content in over}}
 
 
 def methods_for(config: Mapping[str, Any], source: str) -> Active:
