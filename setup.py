@@ -79,7 +79,13 @@ setup(
         "seg_hooks": ["py.typed"],
         "det_hooks": ["py.typed"],
     },
-    install_requires=["numpy", "pydantic>=2.5", "rich>=13", "typing_extensions>=4.6"],
+    install_requires=[
+        "numpy",
+        "pydantic>=2.5",
+        "PyYAML>=5.1",
+        "rich>=13",
+        "typing_extensions>=4.6",
+    ],
     extras_require={
         # The released toolkits fail on paddle 3; newer protobufs break paddle.distributed.fleet.
         "cpu": ["paddlepaddle>=2.6,<3", "protobuf==3.20.3"],
