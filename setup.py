@@ -70,11 +70,22 @@ setup(
     python_requires=">=3.8",
     packages=find_packages(include=["rifle_ext*", "seg_hooks*", "det_hooks*"]),
     package_data={
-        "rifle_ext": ["py.typed", "commands/rifle.schema.json", "methods/*/README*.md"],
+        "rifle_ext": [
+            "py.typed",
+            "commands/rifle.schema.json",
+            "commands/errors.md",
+            "methods/*/README*.md",
+        ],
         "seg_hooks": ["py.typed"],
         "det_hooks": ["py.typed"],
     },
-    install_requires=["numpy", "pydantic>=2.5", "rich>=13", "typing_extensions>=4.6"],
+    install_requires=[
+        "numpy",
+        "pydantic>=2.5",
+        "PyYAML>=5.1",
+        "rich>=13",
+        "typing_extensions>=4.6",
+    ],
     extras_require={
         # The released toolkits fail on paddle 3; newer protobufs break paddle.distributed.fleet.
         "cpu": ["paddlepaddle>=2.6,<3", "protobuf==3.20.3"],

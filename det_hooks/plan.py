@@ -22,7 +22,7 @@ from rifle_ext.errors import RifleError
 from rifle_ext.runtime.isolation import on_cpu
 from rifle_ext.runtime.patching import replaced
 from rifle_ext.training.hooks import TrainingRun
-from rifle_ext.training.registry import methods, methods_for
+from rifle_ext.training.registry import is_asked, methods, methods_for
 from rifle_ext.training.setup import Request, refuse_download
 
 _ON_CPU_AND_SILENT = {
@@ -59,7 +59,7 @@ def set_up(request: Request) -> Iterator[Tuple[Mapping[str, Any], TrainingRun]]:
         merge_config(_ON_CPU_AND_SILENT)
         global_config.pop("wandb", None)
         blocks = {key for key in methods() if key in global_config}
-        if not blocks:  # so that it is noted how the model is built
+        if not is_asked(global_config):  # so that it is noted how the model is built
             global_config[request.method or next(iter(methods()))] = None
         methods_for(global_config, request.config)
         with contextlib.nullcontext() if request.synthetic else _missing_data(request.config):
@@ -90,5 +90,5 @@ def _missing_data(config: str) -> Iterator[None]:
         yield
     except (OSError, ValueError, AssertionError) as error:
         raise RifleError(
-            f"{config}: TrainDataset: {error}; --synthetic makes a plan without data"
+            f"{config}: TrainDataset: {error}; --synthetic makes a plan without data", topic="data"
         ) from error

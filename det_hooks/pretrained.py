@@ -51,16 +51,18 @@ def read(trainer: Any, path: Optional[str] = None) -> Mapping[str, Tensor]:
     """
     named = path or named_in(trainer.cfg)
     if named is None:
-        raise RifleError("the config names no pretrain_weights")
+        raise RifleError("the config names no pretrain_weights", topic="weights")
     said = named if path else f"pretrain_weights: {named}"
     try:
         here = download.get_weights_path(named) if checkpoint.is_url(named) else named
         stem = here[: -len(".pdparams")] if here.endswith(".pdparams") else here
         content = paddle.load(f"{stem}.pdparams")
     except Exception as error:  # whatever a download or Paddle says of a file
-        raise RifleError(f"{said}: cannot be read ({type(error).__name__}: {error})") from error
+        raise RifleError(
+            f"{said}: cannot be read ({type(error).__name__}: {error})", topic="weights"
+        ) from error
     if not isinstance(content, dict):
-        raise RifleError(f"{said}: no file of weights")
+        raise RifleError(f"{said}: no file of weights", topic="weights")
     return content
 
 
@@ -87,7 +89,8 @@ def loaded(trainer: Any, rebuild: Callable[[], nn.Layer]) -> Loaded:
             raise RifleError(
                 f"pretrain_weights: {path}: cannot be read again, so it cannot be told which "
                 f"output layers it holds ({type(error).__name__}: {error}); name the layers in the "
-                "block"
+                "block",
+                topic="weights",
             ) from error
     return Loaded({**found.values, **loaded_into(second).values})
 

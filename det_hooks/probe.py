@@ -48,7 +48,8 @@ def forward(trainer: Any, model: Optional[nn.Layer] = None) -> Any:
     said = (str(first).strip().splitlines() or [""])[-1].strip()
     raise CannotRun(
         f"{type(model or trained_model(trainer)).__name__} cannot be run on made-up samples "
-        f"({type(first).__name__}: {said})"
+        f"({type(first).__name__}: {said})",
+        topic="forward-pass",
     ) from first
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import List, Optional
+from typing import Any, Dict, List, Optional
 
 from rifle_ext.training.tools import Launch, is_whole, script_beside
 
@@ -28,6 +28,11 @@ def flags(launch: Launch) -> List[str]:
     ]
     resume = [] if launch.resume is None else ["-r", launch.resume]
     return ["-c", launch.config, "--eval", *resume, "-o", *options]
+
+
+def based_on(config: str) -> Dict[str, Any]:
+    """What a config holds that is based on another."""
+    return {"_BASE_": [config]}
 
 
 def last_checkpoint(folder: Path) -> Optional[str]:

@@ -19,7 +19,8 @@ from typing import Any, Callable, Iterator, Mapping, Optional, Type
 
 from det_hooks import seen
 from rifle_ext.runtime.patching import rebind, rebound
-from rifle_ext.training.registry import has_block, methods, methods_for
+from rifle_ext.training import environment
+from rifle_ext.training.registry import has_block, is_asked, methods, methods_for
 
 ADVICE = (
     "train with ppdet.engine.Trainer or a class derived from it, say det_hooks.attach(MyTrainer) "
@@ -77,9 +78,9 @@ def _attach_to_trainer(trainer: Type) -> None:
             setattr(trainer, name, wrap(defined))
 
 
-def _block_in(cfg: Any) -> bool:
-    """Whether this is a config with a block; subclasses of the trainers take and keep what not."""
-    return isinstance(cfg, Mapping) and has_block(cfg)
+def _is_asked(cfg: Any) -> bool:
+    """Whether its training is to heed a block; subclasses of the trainers keep what not as it."""
+    return isinstance(cfg, Mapping) and is_asked(cfg)
 
 
 def _config_for_training(init: Callable, arguments: tuple, keywords: dict) -> Optional[Any]:
@@ -94,7 +95,7 @@ def _config_for_training(init: Callable, arguments: tuple, keywords: dict) -> Op
     given.apply_defaults()
     cfg, mode = given.arguments.get("cfg"), given.arguments.get("mode", "train")
     trains = isinstance(mode, str) and mode.lower() == "train"
-    return cfg if trains and _block_in(cfg) else None
+    return cfg if trains and _is_asked(cfg) else None
 
 
 def _checking_block(init: Callable) -> Callable:
@@ -138,7 +139,7 @@ def _noting_model(create: Callable, trainer: Any, cfg: Any) -> Callable:
 def _training_with_hooks(train: Callable) -> Callable:
     @functools.wraps(train)
     def train_with_hooks(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if not _block_in(getattr(self, "cfg", None)):
+        if not _is_asked(getattr(self, "cfg", None)):
             return train(self, *args, **kwargs)
         from det_hooks.training import run_with_hooks
 
@@ -153,7 +154,7 @@ def _resuming(resume_weights: Callable) -> Callable:
 
     @functools.wraps(resume_weights)
     def resuming(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if not _block_in(getattr(self, "cfg", None)):
+        if not _is_asked(getattr(self, "cfg", None)):
             return resume_weights(self, *args, **kwargs)
         from rifle_ext.training.loading import loading_not_noted
 
@@ -181,6 +182,11 @@ def _noting_source(load: Callable) -> Callable:
             forget_block(before)
             if any(key in content and content[key] is not False for key in methods()):
                 note_block(seen.source(), ADVICE)
+        elif environment.named_file():
+            from rifle_ext.training.unheeded import forget_block, note_block
+
+            forget_block(before)
+            note_block(seen.source(), ADVICE)
         return content
 
     return noting
@@ -198,11 +204,11 @@ def _noting_config(build_slim_model: Callable) -> Callable:
     def noting(cfg: Any, *args: Any, **kwargs: Any) -> Any:
         from det_hooks.workspace import Snapshot
 
-        if _block_in(cfg):
+        if _is_asked(cfg):
             from rifle_ext.training.loading import note_loading
 
             note_loading()  # it builds the model, and loads its weights
-        seen.note_before_slim(Snapshot() if _block_in(cfg) else None)
+        seen.note_before_slim(Snapshot() if _is_asked(cfg) else None)
         return build_slim_model(cfg, *args, **kwargs)
 
     return noting

@@ -80,7 +80,8 @@ def _refuse_others(trainer: Any, source: str) -> None:
         raise RifleError(
             f"{source}: {type(trainer).__name__} has no {', '.join(missing)}, as the "
             "trainers of ppdet.engine have, so its training cannot heed the block; call their "
-            "`__init__`, or use what rifle-ext has for loops of your own"
+            "`__init__`, or use what rifle-ext has for loops of your own",
+            topic="own-loop",
         )
 
 
@@ -152,7 +153,8 @@ def training_run(trainer: Any, source: str) -> TrainingRun:
     if steps_per_epoch == 0:
         raise RifleError(
             f"{source}: the training set has fewer images than TrainReader's batch_size, so "
-            "PaddleDetection would never do a step"
+            "PaddleDetection would never do a step",
+            topic="images",
         )
     note_heeded(source)
     rank = paddle.distributed.get_rank()

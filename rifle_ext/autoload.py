@@ -4,13 +4,16 @@ The start-up file imports this module in every Python process of the environment
 nothing itself and does nothing but put one finder in front of the import system's. Adapters are
 found through the entry-point group `rifle_ext.adapters`, read only once `paddle` is being imported.
 An entry's name is the toolkit's module after whose import the adapter attaches; its value is the
-function that attaches. `RIFLE_EXT_AUTOLOAD=0` switches all of it off.
+function that attaches. `RIFLE_EXT_AUTOLOAD=0` switches all of it off. A file of blocks that the
+environment names is named by its whole path from here on: programs such as PaddleX start a train
+tool in a folder of their own.
 """
 
 import os
 import sys
 
 GROUP = "rifle_ext.adapters"
+BLOCKS = "RIFLE_EXT_BLOCKS"
 
 
 class _ToolkitFinder:
@@ -109,9 +112,18 @@ def _adapters():
         return {}
 
 
+def _name_by_whole_path():
+    try:  # contextlib would be one more import in every process
+        os.environ[BLOCKS] = os.path.abspath(os.path.expanduser(os.environ[BLOCKS]))
+    except OSError as error:
+        print(f"[rifle-ext] {BLOCKS}: {error}", file=sys.stderr)
+
+
 def install():
     """Put the finder in place, once a process."""
     if os.environ.get("RIFLE_EXT_AUTOLOAD") == "0":
         return
+    if os.environ.get(BLOCKS):
+        _name_by_whole_path()
     if not any(type(finder).__name__ == "_ToolkitFinder" for finder in sys.meta_path):
         sys.meta_path.insert(0, _ToolkitFinder())

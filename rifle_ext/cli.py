@@ -9,15 +9,15 @@ import traceback
 from typing import List, Optional
 
 from rifle_ext import __version__
+from rifle_ext.commands import explain, schema
 from rifle_ext.commands import init as init_block
 from rifle_ext.commands import plan as plan_command
-from rifle_ext.commands import schema
 from rifle_ext.commands.doctor import command as doctor_command
 from rifle_ext.commands.report import command as report_command
 from rifle_ext.commands.training_options import ToolkitError
 from rifle_ext.commands.trial import command as trial_command
 from rifle_ext.entry_groups import entry_group
-from rifle_ext.errors import RifleError
+from rifle_ext.errors import RifleError, shown
 
 COMMANDS = "rifle_ext.commands"
 """Entry points of modules with a command of a method's own: ``add_command(commands)``."""
@@ -38,7 +38,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
         if isinstance(error, ToolkitError):
             cause = error.__cause__
             traceback.print_exception(None, cause, getattr(cause, "__traceback__", None))
-        print(f"[RIFLE] {error}", file=sys.stderr)
+        print(shown(error), file=sys.stderr)
         return 2
 
 
@@ -60,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
         report_command,
         doctor_command,
         schema,
+        explain,
     ):
         module.add_command(commands)
     for _, entry in sorted(entry_group(COMMANDS).items()):

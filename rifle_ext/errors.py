@@ -13,11 +13,35 @@ class RifleError(ValueError):
 
     The message is written for the user who edits the config: it names the file, the key and its
     value, and says what is allowed.
+
+    Parameters
+    ----------
+    *args
+        The message.
+    topic
+        Which section of docs/errors.md says more, by its anchor: what that means, and what can be
+        done. Not needed of an error that is raised from another one with a topic, nor in packages
+        of others, whose errors have no section.
     """
+
+    def __init__(self, *args: object, topic: Optional[str] = None) -> None:
+        super().__init__(*args)
+        self._topic = topic
+
+    @property
+    def topic(self) -> Optional[str]:
+        """The section that says more of this error, or of the one that it was raised from."""
+        return self._topic or getattr(self.__cause__, "topic", None)
 
 
 class CannotRun(RifleError):
     """A model cannot be run on made-up samples; whoever asked for it adds what was wanted."""
+
+
+def shown(error: RifleError) -> str:
+    """The message as a user reads it, with the command that says more."""
+    more = f" (rifle-ext explain {error.topic})" if error.topic else ""
+    return f"[RIFLE] {error}{more}"
 
 
 def nearest(name: str, choices: Iterable[str]) -> Optional[str]:
@@ -46,9 +70,9 @@ def show_errors_without_traceback() -> None:
     def excepthook(
         kind: Type[BaseException], error: BaseException, traceback: Optional[TracebackType]
     ) -> None:
-        if issubclass(kind, RifleError):
+        if isinstance(error, RifleError):
             sys.stdout.flush()
-            print(f"[RIFLE] {error}", file=sys.stderr)
+            print(shown(error), file=sys.stderr)
         else:
             previous(kind, error, traceback)
 

@@ -61,5 +61,6 @@ def _real_dataset(builder: Any, source: str) -> Any:
     except (FileNotFoundError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[-1]  # PaddleSeg puts lines of its own before it
         raise RifleError(
-            f"{source}: train_dataset: {reason}; --synthetic makes a plan without data"
+            f"{source}: train_dataset: {reason}; --synthetic makes a plan without data",
+            topic="data",
         ) from error

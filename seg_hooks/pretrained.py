@@ -37,7 +37,7 @@ def read(config: Any, path: Optional[str] = None) -> Mapping[str, Tensor]:
     """
     named = path or config.dic.get("model", {}).get("pretrained")
     if not named:
-        raise RifleError("the config names no pretrained weights of a whole model")
+        raise RifleError("the config names no pretrained weights of a whole model", topic="weights")
     said = named if path else f"model.pretrained = {named}"
     try:
         here = downloaded(named)
@@ -45,9 +45,16 @@ def read(config: Any, path: Optional[str] = None) -> Mapping[str, Tensor]:
             here = utils.download_pretrained_model(named)
         content = paddle.load(here) if os.path.isfile(here) else None
     except Exception as error:  # whatever a download or Paddle says of a file
-        raise RifleError(f"{said}: cannot be read ({type(error).__name__}: {error})") from error
+        raise RifleError(
+            f"{said}: cannot be read ({type(error).__name__}: {error})", topic="weights"
+        ) from error
     if content is None and urlparse(here).netloc:
-        raise RifleError(f"{said}: it was not downloaded yet, and a plan downloads nothing")
+        raise RifleError(
+            f"{said}: it was not downloaded yet, and a plan downloads nothing", topic="download"
+        )
     if not isinstance(content, dict):
-        raise RifleError(f"{said}: {'no file of weights' if content else 'there is no such file'}")
+        raise RifleError(
+            f"{said}: {'no file of weights' if content else 'there is no such file'}",
+            topic="weights",
+        )
     return content

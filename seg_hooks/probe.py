@@ -57,7 +57,8 @@ def forward(model: nn.Layer, config: Mapping[str, Any]) -> Any:
     shape, error = first
     raise CannotRun(
         f"{type(model).__name__} cannot be run on made-up images of shape {shape} "
-        f"({type(error).__name__}: {_last_line(error)})"
+        f"({type(error).__name__}: {_last_line(error)})",
+        topic="forward-pass",
     ) from error
 
 

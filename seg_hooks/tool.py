@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import List, Optional
+from typing import Any, Dict, List, Optional
 
 from rifle_ext.training.tools import Launch, is_whole, script_beside
 
@@ -26,6 +26,11 @@ def flags(launch: Launch) -> List[str]:
     if launch.resume is not None:
         found += ["--resume_model", launch.resume]
     return [*found, *(["--opts", *launch.options] if launch.options else [])]
+
+
+def based_on(config: str) -> Dict[str, Any]:
+    """What a config holds that is based on another."""
+    return {"_base_": config}
 
 
 def last_checkpoint(folder: Path) -> Optional[str]:

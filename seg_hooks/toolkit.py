@@ -1,7 +1,8 @@
 """The three places of PaddleSeg that the adapter reaches into.
 
 - `paddleseg.cvlibs.config`: a block is checked as soon as a config is read, and `--opts` and
-  `_base_` work on it in all its short forms (`key:`, `key: true`, `key: false`).
+  `_base_` work on it in all its short forms (`key:`, `key: true`, `key: false`). Blocks that the
+  environment lays over it are checked when a training begins, which alone heeds them.
 - `SegBuilder.model`: remembers which config a model was built from; `train` gets the model only.
 - `paddleseg.core.train.train`: runs with the hooks the model's config asks for.
 
@@ -22,7 +23,8 @@ import yaml
 
 from rifle_ext.errors import RifleError
 from rifle_ext.runtime.patching import rebind
-from rifle_ext.training.registry import has_block, methods, methods_for
+from rifle_ext.training import environment
+from rifle_ext.training.registry import is_asked, methods, methods_for
 
 INHERITED = "_inherited_"
 """PaddleSeg's key in a mapping that is not to be merged with that of the base config."""
@@ -70,24 +72,25 @@ def attach_to_copy(module: ModuleType) -> None:
     if missing:
         raise RifleError(
             f"seg_hooks.attach({module.__name__}): no copy of PaddleSeg's core/train.py: it has no "
-            f"{', '.join(missing)}"
+            f"{', '.join(missing)}",
+            topic="own-loop",
         )
     if not hasattr(module.train, "_rifle_ext"):
         rebind({module.train: _train_with_hooks(module.train)})
 
 
 def config_of(model: Any) -> Optional[Any]:
-    """The `Config` that `SegBuilder` built the model from, if it has a block."""
+    """The `Config` that `SegBuilder` built the model from, if its training has a block."""
     try:
         config = _config_of_model.get(model)
     except TypeError:  # no model at all: `train` itself says so
         return None
-    return config if _block_in(config) else None
+    return config if _is_asked(config) else None
 
 
-def _block_in(config: Any) -> bool:
+def _is_asked(config: Any) -> bool:
     dic = getattr(config, "dic", None)
-    return isinstance(dic, Mapping) and has_block(dic)
+    return isinstance(dic, Mapping) and is_asked(dic)
 
 
 def source_of(config: Any) -> str:
@@ -99,9 +102,9 @@ def _checking_blocks(init: Callable) -> Callable:
     @functools.wraps(init)
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         init(self, *args, **kwargs)
-        if _block_in(self):
+        if _is_asked(self):
             self._rifle_ext_path = str(args[0] if args else kwargs.get("path", "config"))
-            if methods_for(self.dic, self._rifle_ext_path):
+            if environment.named_file() or methods_for(self.dic, self._rifle_ext_path):
                 from rifle_ext.training.loading import note_loading
                 from rifle_ext.training.unheeded import note_block
 

@@ -20,7 +20,7 @@ from rifle_ext.runtime.saving import before_saving
 from rifle_ext.training.hooks import Batch, Hook, Hooks, TrainingRun
 from rifle_ext.training.loading import loaded_into, loading_not_noted
 from rifle_ext.training.ranks import noting_wrappers
-from rifle_ext.training.unheeded import note_heeded
+from rifle_ext.training.unheeded import forget_block, note_heeded
 from seg_hooks import pretrained
 from seg_hooks.probe import forward
 from seg_hooks.rebuild import classes_in, rebuild
@@ -51,6 +51,7 @@ def run_with_hooks(
     assert loop is not None
     hooks = Hooks.of(config.dic, source)
     if not hooks:
+        forget_block(source)  # the environment switches methods off
         return train(*arguments.args, **arguments.kwargs)
     run = training_run(loop, arguments.arguments, config, source)
     hooks.on_train_begin(run)
@@ -97,7 +98,8 @@ def training_run(loop: ModuleType, given: Dict[str, Any], config: Any, source: s
     if steps_per_epoch == 0:
         raise RifleError(
             f"{source}: batch_size = {given['batch_size']}: the training set has only "
-            f"{len(given['train_dataset'])} images, so PaddleSeg would never do a step"
+            f"{len(given['train_dataset'])} images, so PaddleSeg would never do a step",
+            topic="images",
         )
     return TrainingRun(
         model=given["model"],

@@ -1,17 +1,23 @@
-"""`rifle-ext init`: propose a method's block for a config."""
+"""`rifle-ext init`: propose a method's block for a config, and write it there."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import sys
 import textwrap
+from pathlib import Path
 from typing import Any, List, Mapping, Type
 
 from pydantic import BaseModel
 
+from rifle_ext.commands import writing
 from rifle_ext.commands.blocks import block_models
 from rifle_ext.commands.training_options import Looked, add_options, check_options, look
+from rifle_ext.entry_groups import entry_group
 from rifle_ext.errors import RifleError
+from rifle_ext.training.tools import GROUP as TOOLS
 
 WIDTH = 100
 """Columns of the text, as far as names allow."""
@@ -24,29 +30,113 @@ def add_command(commands: Any) -> None:
         help="propose a block for a config",
         description="Print a method's block to paste into a config, with comments that say what it "
         "does to this training and what else could be set. Builds what the train tool would build, "
-        "on the CPU; downloads, trains and writes nothing.",
+        "on the CPU; downloads and trains nothing, and writes nothing without --write.",
     )
     parser.set_defaults(command=run)
     add_options(parser)
+    parser.add_argument(
+        "--write", nargs="?", const="", metavar="NEW_CONFIG",
+        help="add the block to the config, keeping it as it was beside it; with a name, write a "
+        "small new config that is based on it and leave it alone",
+    )  # fmt: skip
 
 
 def run(chosen: argparse.Namespace) -> int:
-    """Print the proposed block; returns the exit code."""
+    """Print the proposed block, or write it; returns the exit code."""
     check_options(chosen)
     key, models = chosen.method, block_models()
     ours = [option for option in chosen.opts if option.split("=")[0].split(".")[0] == key]
     if ours:
-        raise RifleError(f"--opts {ours[0]}: not for init, which proposes a block of its own")
+        raise RifleError(
+            f"--opts {ours[0]}: not for init, which proposes a block of its own", topic="options"
+        )
     if key not in models:
         raise RifleError(
             f"--method {key}: that method does not describe its block (entry-point group "
-            "rifle_ext.blocks), so there is nothing to propose"
+            "rifle_ext.blocks), so there is nothing to propose",
+            topic="options",
         )
+    path = Path(chosen.write or chosen.config)
+    if chosen.write is not None and _is_done(path, chosen):
+        return 0
     looked = look(chosen, propose=True)
     name = chosen.config + "".join(f", {option}" for option in chosen.opts)
     name += ", with a made-up data set (--synthetic)" if chosen.synthetic else ""
-    print(block_text(key, models[key], looked, name), end="")
+    text = block_text(key, models[key], looked, name)
+    if chosen.write is None:
+        print(text, end="")
+    elif chosen.write:
+        _write_new(path, chosen, text)
+    elif key in looked.blocks:
+        where = looked.laid_over.get(key, "a config that it is based on")
+        print(f"{path}: has a {key}: block already, from {where}; nothing is written")
+    else:
+        _write(path, key, text)
     return 0
+
+
+def _is_done(path: Path, chosen: argparse.Namespace) -> bool:
+    """Whether the file to be written has the block, which is said.
+
+    Raises
+    ------
+    RifleError
+        If it has none, but may not be written.
+    """
+    if path.exists():
+        if writing.has_key(writing.read(path), chosen.method):
+            print(f"{path}: has a {chosen.method}: block already; nothing is written")
+            return True
+        if chosen.write:
+            raise RifleError(
+                f"--write {path}: there is such a file, without a {chosen.method}: block; to add "
+                "one to it, name it by -c and give --write no name",
+                topic="writing",
+            )
+        writing.check_writable(path)
+    return False
+
+
+def _write(path: Path, key: str, text: str) -> None:
+    """Add the block to the config."""
+    before = writing.read(path)
+    try:
+        after = writing.with_block(before, key, text)
+    except RifleError as error:
+        raise RifleError(f"{path}: {error}; nothing is written") from error
+    if _agreed(writing.difference(before, after, str(path))):
+        backup = writing.replace(path, after)
+        print(f"written: {path}; as it was: {backup}")
+
+
+def _write_new(path: Path, chosen: argparse.Namespace, text: str) -> None:
+    """Write a config that holds nothing but the block and what it is based on."""
+    tool = entry_group(TOOLS)[chosen.toolkit].load()
+    base = os.path.relpath(Path(chosen.config).absolute(), path.absolute().parent)
+    based = (f"{k}: {json.dumps(v, ensure_ascii=False)}\n" for k, v in tool.based_on(base).items())
+    content = "".join([*based, "\n", text])
+    if _agreed(writing.difference("", content, str(path))):
+        try:
+            path.write_text(content, encoding="utf-8")
+        except OSError as error:
+            raise RifleError(
+                f"--write {path}: cannot be written: {error}", topic="writing"
+            ) from error
+        print(f"written: {path}")
+
+
+def _agreed(difference: str) -> bool:
+    """Show what would be written; on a terminal, ask."""
+    print(difference, end="")
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return True
+    try:
+        agreed = input("write this? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        agreed = False
+    if not agreed:
+        print("nothing is written")
+    return agreed
 
 
 def block_text(key: str, model: Type[BaseModel], looked: Looked, config_name: str) -> str:
@@ -71,7 +161,12 @@ def block_text(key: str, model: Type[BaseModel], looked: Looked, config_name: st
             f"{total} iterations, {per_epoch} an epoch, {round(total / per_epoch, 1):g} epochs."
         ),
     ]
-    if key in looked.blocks:
+    if key in looked.laid_over:
+        lines += _comment(
+            f"{looked.laid_over[key]} has a {key}: block already. This is a fresh proposal: put it "
+            "there, in that one's place; a config that has it, too, is refused."
+        )
+    elif key in looked.blocks:
         lines += _comment(
             f"The config has a {key}: block already. This is a fresh proposal: put it in "
             "that one's place, in the file where it stands (laid over the block of a base config, "

@@ -43,7 +43,8 @@ def record(looked: Looked) -> Dict[str, Any]:
     """The plan as JSON-ready data.
 
     The keys of the method that is called first stand at the top; `methods` has those of the others
-    by their names, if there are others.
+    by their names, if there are others. `laid_over` says where a block stands that is not in the
+    config.
     """
     said: Dict[str, Any] = {
         "toolkit": looked.toolkit,
@@ -51,6 +52,8 @@ def record(looked: Looked) -> Dict[str, Any]:
         "total_steps": looked.total_steps,
         "steps_per_epoch": looked.steps_per_epoch,
     }
+    if looked.laid_over:
+        said["laid_over"] = dict(looked.laid_over)
     if not looked.plans:
         return {**said, **SWITCHED_OFF, "warnings": list(looked.off)}
     first, *others = looked.plans

@@ -28,6 +28,8 @@ def show(looked: Looked, console: Optional[Console] = None) -> None:
         Where to; standard output unless given.
     """
     console = console or standard_output()
+    for key, source in looked.laid_over.items():
+        console.print(f"{key}: from {escape(source)}", soft_wrap=True)
     for key, plan in looked.plans.items():
         if len(looked.plans) > 1:
             console.print(f"[bold]{escape(key)}:[/bold]")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Iterator, Mapping, Sequence, Tuple
 
@@ -14,7 +14,7 @@ from rifle_ext.errors import RifleError
 from rifle_ext.runtime.compat import before_paddle
 from rifle_ext.training.components import IMPORTS, import_components
 from rifle_ext.training.plans import MethodPlan
-from rifle_ext.training.registry import methods, methods_for
+from rifle_ext.training.registry import Block, blocks_for, hooks_of, methods
 
 TOOLKITS = "rifle_ext.toolkits"
 METHOD = "rifle"
@@ -61,14 +61,20 @@ def add_options(
 def check_options(chosen: argparse.Namespace) -> None:
     """Raise RifleError if an option's value cannot be used."""
     if not Path(chosen.config).is_file():
-        raise RifleError(f"--config {chosen.config}: there is no such file")
+        raise RifleError(f"--config {chosen.config}: there is no such file", topic="options")
     if chosen.images is not None and not chosen.synthetic:
-        raise RifleError("--images: the size of the made-up data set of --synthetic, not given")
+        raise RifleError(
+            "--images: the size of the made-up data set of --synthetic, not given", topic="options"
+        )
     if chosen.images is not None and chosen.images < 1:
-        raise RifleError(f"--images {chosen.images}: allowed is a whole number, 1 or more")
+        raise RifleError(
+            f"--images {chosen.images}: allowed is a whole number, 1 or more", topic="options"
+        )
     wrong = next((o for o in chosen.opts if not o.partition("=")[0] or "=" not in o), None)
     if wrong is not None:
-        raise RifleError(f"--opts {wrong}: allowed is key=value, as in rifle.max_re_num=2")
+        raise RifleError(
+            f"--opts {wrong}: allowed is key=value, as in rifle.max_re_num=2", topic="options"
+        )
 
 
 @dataclass(frozen=True)
@@ -82,15 +88,17 @@ class Looked:
     total_steps, steps_per_epoch
         Length of the training and of one pass over the data, in iterations.
     blocks
-        Keys of the methods that the config has a block for.
+        Keys of the methods that the config has a block for, or the environment.
     plans
         What each method would do, by its key, in the order in which they are called.
     config
-        The config's content, overridden, as the toolkit reads it.
+        The config's content, overridden, as the toolkit reads it, with what is laid over it.
     values
         How many values the model's parameters have together.
     off
         A sentence on each method that its block switches off.
+    laid_over
+        Where each block stands that is not in the config, by its key.
     """
 
     toolkit: str
@@ -102,6 +110,7 @@ class Looked:
     config: Mapping[str, Any]
     values: int
     off: Sequence[str] = ()
+    laid_over: Mapping[str, str] = field(default_factory=dict)
 
 
 def look(chosen: argparse.Namespace, propose: bool = False, defaults: bool = True) -> Looked:
@@ -122,11 +131,10 @@ def look(chosen: argparse.Namespace, propose: bool = False, defaults: bool = Tru
         If the training cannot be set up, or a method refuses it.
     """
     with training(chosen) as (config, run):
-        blocks = [key for key in methods() if key in config]
-        asked = {key: config[key] for key in blocks}
+        blocks = asked = blocks_for(config, chosen.config)
         if propose or (defaults and not blocks):
-            asked = {chosen.method: None}
-        run.methods = methods_for(asked, chosen.config)
+            asked = {chosen.method: Block(None, chosen.config)}
+        run.methods = hooks_of(asked, chosen.config)
         plans = {}
         for key, hooks in run.methods.items():
             for plan in filter(None, (hook.plan(run) for hook in hooks)):
@@ -136,11 +144,12 @@ def look(chosen: argparse.Namespace, propose: bool = False, defaults: bool = Tru
             type(run.model).__name__,
             run.total_steps,
             run.steps_per_epoch,
-            blocks,
+            list(blocks),
             plans,
-            dict(config),
+            {**config, **{key: block.content for key, block in blocks.items()}},
             sum(int(parameter.size) for parameter in run.model.parameters()),
             [f"{key}: false: the method is off" for key in asked if key not in run.methods],
+            {key: block.source for key, block in blocks.items() if block.laid_over},
         )
 
 
@@ -159,7 +168,7 @@ def training(chosen: argparse.Namespace) -> Iterator[Tuple[Mapping[str, Any], An
     try:
         import_components(chosen.imports)
     except RifleError as error:
-        raise ToolkitError(str(error)) from error.__cause__
+        raise ToolkitError(str(error), topic=error.topic) from error.__cause__
     from rifle_ext.training.setup import Request
 
     images = chosen.images or IMAGES
@@ -183,4 +192,4 @@ def _naming(config: str, what: str) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         lines = str(error).strip().splitlines() or [""]
         said = f"{config}: {what}: {type(error).__name__}: {lines[-1].strip()}"
-        raise ToolkitError(said) from error
+        raise ToolkitError(said, topic="toolkit") from error

@@ -36,7 +36,8 @@ def check_alike(kind: str, evaluated: Sequence[Call], trained: Sequence[Call]) -
             raise RifleError(
                 f"{kind}: {call.name} is run on something else in training than in "
                 "evaluation (on samples of boxes, on targets, at another size), so the teacher's "
-                "answers belong to no answers of the training's model"
+                "answers belong to no answers of the training's model",
+                topic="distillation",
             )
 
 

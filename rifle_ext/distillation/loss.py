@@ -43,7 +43,8 @@ def distillation(
         if list(ours.shape) != list(wanted.shape):
             raise RifleError(
                 f"{answer.name} gave {list(ours.shape)} answers and the teacher "
-                f"{list(wanted.shape)}"
+                f"{list(wanted.shape)}",
+                topic="distillation",
             )
     with paddle.amp.auto_cast(enable=False):
         return _distillation(answers, today, teacher, temperature, ignored)

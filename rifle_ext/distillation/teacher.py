@@ -73,5 +73,8 @@ def made(calls: Calls, answer: Answer) -> Tensor:
     """
     call = calls.get((answer.name, answer.nth))
     if call is None or call.made is None:
-        raise RifleError(f"{answer.name} was not run as often as it was before the training")
+        raise RifleError(
+            f"{answer.name} was not run as often as it was before the training",
+            topic="distillation",
+        )
     return call.made

@@ -48,14 +48,17 @@ def number_in(found: Shapes, shapes: Shapes, one_more: Shapes, classes: int) -> 
             if number is None:
                 raise RifleError(
                     f"{name} has the shape {list(found[name])}, which is that of this model for no "
-                    f"number of classes (for {classes} it is {list(shapes[name])})"
+                    f"number of classes (for {classes} it is {list(shapes[name])})",
+                    topic="weights",
                 )
             numbers.setdefault(number, name)
     if not numbers:
-        raise RifleError("no tensor in it depends on the number of classes: it holds no head")
+        raise RifleError(
+            "no tensor in it depends on the number of classes: it holds no head", topic="weights"
+        )
     if len(numbers) > 1:
         said = ", ".join(f"{name} is of {number}" for number, name in numbers.items())
-        raise RifleError(f"its tensors are of several numbers of classes: {said}")
+        raise RifleError(f"its tensors are of several numbers of classes: {said}", topic="weights")
     return next(iter(numbers))
 
 
@@ -105,6 +108,7 @@ def load(model: nn.Layer, weights: Mapping[str, Tensor], strict: bool = True) ->
         raise RifleError(
             f"{name} {said}, and {len(left) - 1} more of {len(state)} tensors do not fit either"
             if len(left) > 1
-            else f"{name} {said}"
+            else f"{name} {said}",
+            topic="weights",
         )
     model.set_state_dict({**state, **fitting})

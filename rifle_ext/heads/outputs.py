@@ -102,13 +102,14 @@ def find_outputs(
         except CannotRun as error:
             raise RifleError(
                 f"the output layers could not be found: {error}; name the layers to reset in "
-                "`layers`"
+                "`layers`",
+                topic=error.topic,
             ) from error.__cause__
     if not alike and found and not found & trainable.keys():
         found = _found(model, [], forward, losses, set(trainable))
     chosen = {name: parameter for name, parameter in trainable.items() if name in found}
     if not chosen:
-        raise RifleError(f"{method}.layers: {_no_outputs(model, sorted(found))}")
+        raise RifleError(f"{method}.layers: {_no_outputs(model, sorted(found))}", topic="layers")
     return Outputs(chosen, tuple(name for name in frozen if name in found))
 
 

@@ -134,7 +134,7 @@ def _matching(model: nn.Layer, patterns: Sequence[str], method: str) -> Dict[str
         named |= {name for name in parameters if prefixes and name.startswith(prefixes)}
         if not named & set(changing):
             said = _nothing_matches(pattern, named, parameters, sublayers)
-            raise RifleError(f"{method}.layers: {said}")
+            raise RifleError(f"{method}.layers: {said}", topic="layers")
         wanted |= named
     return {name: parameter for name, parameter in changing.items() if name in wanted}
 

@@ -69,7 +69,7 @@ class SecondModel:
             except RifleError:
                 raise
             except Exception as error:  # whatever a constructor needs that it had the first time
-                raise RifleError(_cannot_build(error)) from error
+                raise RifleError(_cannot_build(error), topic="rebuild") from error
 
     def redraw(self, tensors: Mapping[str, Tensor]) -> Redraw:
         """Fresh values of `tensors`, parameters and buffers by structured name.
@@ -87,7 +87,8 @@ class SecondModel:
                 raise RifleError(
                     f"{name} cannot be redrawn: the model built again from the config has "
                     + ("no such tensor" if found is None else f"shape {found}, not {shape}")
-                    + "; was the model changed after it was built?"
+                    + "; was the model changed after it was built?",
+                    topic="rebuild",
                 )
         wanted = {name: named[name] for name in tensors}
         values = {name: tensor.detach() for name, tensor in wanted.items()}

@@ -93,14 +93,16 @@ def check_optimizer(optimizer: Optional[Optimizer]) -> None:
         raise RifleError(
             f"the optimizer is a {kind.__name__}, which is no paddle.optimizer.Optimizer"
             f"{wrapped and ', as is ' + wrapped}; RIFLE has to restart the state that an optimizer "
-            "keeps for the output layers, so train with, or give it, one of paddle.optimizer"
+            "keeps for the output layers, so train with, or give it, one of paddle.optimizer",
+            topic="optimizer",
         )
     why = alien(optimizer)
     if why:
         raise RifleError(
             f"the optimizer {why}, so that of the output layers cannot restart; train with one "
             "of paddle.optimizer (LBFGS apart), without sharding, and give it as it was before it "
-            "was wrapped"
+            "was wrapped",
+            topic="optimizer",
         )
 
 
@@ -156,14 +158,16 @@ def check_trained(optimizer: Optional[Optimizer], parameters: Mapping[str, Tenso
         raise RifleError(
             f"the learning rate of {', '.join(still)} is 0 (a ParamAttr's or a group's): drawn "
             "again, that would stay at its random values; let it learn, or name layers in `layers` "
-            "that do"
+            "that do",
+            topic="not-trained",
         )
     missing = [name for name, parameter in parameters.items() if id(parameter) not in held]
     if missing:
         raise RifleError(
             f"the optimizer does not train {', '.join(missing)}: drawn again, that would stay at "
             "its random values; give the optimizer these parameters, too, or name layers in "
-            "`layers` that it trains"
+            "`layers` that it trains",
+            topic="not-trained",
         )
 
 
@@ -190,7 +194,8 @@ def forget(optimizer: Optimizer, parameters: Mapping[str, Tensor]) -> None:
             raise RifleError(
                 f"{type(optimizer).__name__} of paddle {paddle.__version__} keeps {kind} for the "
                 "output layers, and it cannot be told what that starts from; set "
-                "rifle.optimizer_state: keep"
+                "rifle.optimizer_state: keep",
+                topic="optimizer",
             )
     for kind, by_parameter in blank.items():
         for key, fresh in by_parameter.items():

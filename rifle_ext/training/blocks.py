@@ -69,14 +69,17 @@ def parse(model: Type[Block], key: str, block: object, source: str) -> Optional[
     if not isinstance(block, dict):
         raise RifleError(
             f"{source}: {key}: {shown(block)} is not a block of keys; write `{key}:` "
-            f"alone for all defaults, or keys of {listed(model.model_fields)} below it"
+            f"alone for all defaults, or keys of {listed(model.model_fields)} below it",
+            topic="block",
         )
     block = {str(name): value for name, value in block.items()}
     try:
         return model.model_validate(block)
     except ValidationError as error:
         problems = _problems(error, model, key, block)
-    raise RifleError("\n  ".join([f"{source}: the {key} block cannot be used:", *problems]))
+    raise RifleError(
+        "\n  ".join([f"{source}: the {key} block cannot be used:", *problems]), topic="block"
+    )
 
 
 def _problems(

@@ -41,7 +41,7 @@ def import_components(names: Sequence[str]) -> None:
                 _import(name)
         except (Exception, SystemExit) as error:
             said = f"--import {name}: {type(error).__name__}: {error}"
-            raise RifleError(said) from error
+            raise RifleError(said, topic="components") from error
 
 
 def _import(name: str) -> None:

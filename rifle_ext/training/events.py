@@ -6,6 +6,7 @@ README beside its code lists them. Common to all are
 - `plan`: what the method will do and when, with its `block`, written when training starts;
 - `freeze`: from optimizer step `step` on `layers` are trained no more, nor is the `part` of all
   values that is frozen by then; which method it was stands under `method`;
+- `laid_over`: the block of the method `block_of` is not in the config, but in `source`;
 - `resume`: training goes on after `step` optimizer steps;
 - `end`: the process has left the training loop.
 """

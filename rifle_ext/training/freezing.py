@@ -82,7 +82,8 @@ def check_optimizer(optimizer: Optimizer) -> None:
     if why:
         raise RifleError(
             f"the optimizer {why}, so that it is not known to leave frozen layers alone; train "
-            "with one of paddle.optimizer (LBFGS apart), without sharding"
+            "with one of paddle.optimizer (LBFGS apart), without sharding",
+            topic="optimizer",
         )
 
 

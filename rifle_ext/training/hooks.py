@@ -19,11 +19,13 @@ from paddle.optimizer import Optimizer
 from rifle_ext.heads.outputs import Forward
 from rifle_ext.redraw.fresh import Rebuild
 from rifle_ext.redraw.reset import Shadow
+from rifle_ext.training.blocks import shown
 from rifle_ext.training.events import EventLog
+from rifle_ext.training.journal import Journal
 from rifle_ext.training.learning_rates import Rate
 from rifle_ext.training.loading import Loaded
 from rifle_ext.training.plans import MethodPlan
-from rifle_ext.training.registry import Active, methods_for
+from rifle_ext.training.registry import Active, Blocks, blocks_for, hooks_of
 
 
 @dataclass
@@ -207,17 +209,22 @@ class Hooks(Hook):
     ----------
     active
         The methods, as `registry.methods_for` gives them.
+    laid_over
+        Those of their blocks that are not in the config: they are shown, as it does not show them.
     """
 
-    def __init__(self, active: Active) -> None:
-        self.active = active
+    def __init__(self, active: Active, laid_over: Optional[Blocks] = None) -> None:
+        self.active, self._laid_over = active, laid_over or {}
+        self._untold = dict(self._laid_over)
         hooks = [hook for hooks in active.values() for hook in hooks]
         self._hooks = sorted(hooks, key=lambda hook: hook.priority)
 
     @classmethod
     def of(cls, config: Mapping[str, Any], source: str) -> Hooks:
         """Those a config asks for; false if there is none. Raises what `methods_for` does."""
-        return cls(methods_for(config, source))
+        blocks = blocks_for(config, source)
+        laid_over = {key: block for key, block in blocks.items() if block.laid_over}
+        return cls(hooks_of(blocks, source), laid_over)
 
     def __bool__(self) -> bool:
         return bool(self._hooks)
@@ -225,6 +232,8 @@ class Hooks(Hook):
     def on_train_begin(self, run: TrainingRun) -> None:
         """Tell the methods of each other, then begin each."""
         run.methods = self.active
+        for key, block in self._laid_over.items():
+            Journal(run, "rifle-ext").log(f"{key}: {shown(block.content)}, from {block.source}")
         with contextlib.ExitStack() as begun:  # if one refuses, those before it end
             for hook in self._hooks:
                 hook.on_train_begin(run)
@@ -233,6 +242,9 @@ class Hooks(Hook):
 
     def on_step_begin(self, run: TrainingRun, step: int) -> None:
         """Each in its order."""
+        for key, block in self._untold.items():  # there is no record before the first step
+            Journal(run, "rifle-ext").event("laid_over", block_of=key, source=block.source)
+        self._untold = {}
         for hook in self._hooks:
             hook.on_step_begin(run, step)
 

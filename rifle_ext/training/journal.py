@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rifle_ext.training.hooks import TrainingRun
+if TYPE_CHECKING:
+    from rifle_ext.training.hooks import TrainingRun
 
 
 class Journal:

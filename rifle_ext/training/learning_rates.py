@@ -39,7 +39,8 @@ def peak(rate: Rate, total_steps: int, since: int = 0) -> Tuple[float, int]:
         raise RifleError(
             "the learning rates of the whole training are needed before it, from a copy of the "
             f"scheduler, and of a {type(rate).__name__} there is none "
-            f"({type(error).__name__}: {said})"
+            f"({type(error).__name__}: {said})",
+            topic="learning-rates",
         ) from error
     since = min(since, total_steps - 1)
     highest = max(rates[since:])

@@ -65,7 +65,8 @@ def check_same(digest: str, what: str) -> None:
         raise RifleError(
             f"{what}: rank {', '.join(map(str, different))} has other values than rank 0 "
             f"({digests[different[0]][:12]} instead of {digests[0][:12]}); do all processes run "
-            "the same versions with the same config?"
+            "the same versions with the same config?",
+            topic="ranks",
         )
 
 
@@ -90,5 +91,6 @@ def refuse_parts() -> None:
             raise RifleError(
                 f"paddle.distributed.fleet was set up with {way} parallelism (degree {degree}), so "
                 "each process holds a part of the model or of the optimizer's state; rifle-ext "
-                "works with data parallelism alone"
+                "works with data parallelism alone",
+                topic="parallelism",
             )

@@ -10,10 +10,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.metadata
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Mapping, Sequence, Union
 
 from rifle_ext.entry_groups import entry_group
 from rifle_ext.errors import RifleError, show_errors_without_traceback
+from rifle_ext.training import environment
 
 if TYPE_CHECKING:
     from rifle_ext.training.hooks import Hook
@@ -60,16 +62,41 @@ def methods() -> Dict[str, Union[Factory, importlib.metadata.EntryPoint]]:
     return {**_installed(), **_registered}
 
 
+@dataclass(frozen=True)
+class Block:
+    """A block and where it stands.
+
+    Attributes
+    ----------
+    content
+        What stands under the method's key.
+    source
+        What the user knows the file as.
+    laid_over
+        It is laid over the config by the environment, and not in it.
+    """
+
+    content: Any
+    source: str
+    laid_over: bool = False
+
+
+Blocks = Mapping[str, Block]
+"""The blocks of a training by the keys of their methods."""
+
+
 def has_block(config: Mapping[str, Any]) -> bool:
-    """Whether a toolkit's config, as a mapping, asks for any method."""
+    """Whether a toolkit's config, as a mapping, has a block of any method."""
     return any(key in config for key in methods())
 
 
-def methods_for(config: Mapping[str, Any], source: str) -> Active:
-    """The methods a config asks for, with their hooks; empty without a block.
+def is_asked(config: Mapping[str, Any]) -> bool:
+    """Whether a training by a config is asked for any method: by a block, or the environment."""
+    return bool(environment.named_file()) or has_block(config)
 
-    Methods are called in the order of their hooks' `priority`, those of one priority in the
-    alphabetical order of their keys.
+
+def blocks_for(config: Mapping[str, Any], source: str) -> Blocks:
+    """The blocks that a training by a config heeds: its own, and those laid over it.
 
     Parameters
     ----------
@@ -81,13 +108,48 @@ def methods_for(config: Mapping[str, Any], source: str) -> Active:
     Raises
     ------
     RifleError
-        If a block is wrong, a method cannot be loaded, or two methods exclude one another.
+        If what the environment names cannot be laid over the config.
     """
-    wanted = sorted(key for key in methods() if key in config)
-    if not wanted:
+    if not is_asked(config):
         return {}
     show_errors_without_traceback()
-    made = {key: list(factory(key, source)(config[key], source)) for key in wanted}
+    known = methods()
+    own = {key: Block(config[key], source) for key in known if key in config}
+    over = environment.laid_over(config, source, known).items()
+    named = environment.source()
+    return {**own, **{key: Block(content, named, laid_over=True) for key, content in over}}
+
+
+def methods_for(config: Mapping[str, Any], source: str) -> Active:
+    """The methods that a training by a config is asked for, with their hooks: `hooks_of`.
+
+    Empty without a block. Raises what `blocks_for` and `hooks_of` do.
+    """
+    return hooks_of(blocks_for(config, source), source)
+
+
+def hooks_of(blocks: Blocks, source: str) -> Active:
+    """The hooks of the methods that some blocks ask for.
+
+    Methods are called in the order of their hooks' `priority`, those of one priority in the
+    alphabetical order of their keys.
+
+    Parameters
+    ----------
+    blocks
+        As `blocks_for` gives them.
+    source
+        What the user knows the config as: its path.
+
+    Raises
+    ------
+    RifleError
+        If a block is wrong, a method cannot be loaded, or two methods exclude one another.
+    """
+    made = {
+        key: list(factory(key, block.source)(block.content, block.source))
+        for key, block in sorted(blocks.items())
+    }
     active = {key: hooks for key, hooks in made.items() if hooks}
     _refuse_contradictions(active, source)
     return dict(sorted(active.items(), key=lambda item: min(hook.priority for hook in item[1])))
@@ -110,7 +172,8 @@ def factory(key: str, source: str) -> Factory:
         raise RifleError(
             f"{source}: {key}: the method cannot be loaded: {found.value} fails with "
             f"{type(error).__name__}: {error}; mend or remove the package that brings it, or take "
-            "the block out"
+            "the block out",
+            topic="method",
         ) from error
 
 
@@ -119,5 +182,6 @@ def _refuse_contradictions(active: Active, source: str) -> None:
         for other, why in ((o, w) for hook in hooks for o, w in hook.excludes.items()):
             if other in active:
                 raise RifleError(
-                    f"{source}: the blocks {key} and {other} exclude one another: {why}; keep one"
+                    f"{source}: the blocks {key} and {other} exclude one another: {why}; keep one",
+                    topic="contradiction",
                 )

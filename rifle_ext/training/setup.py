@@ -50,4 +50,4 @@ def refuse_download(url: str, *args: Any, **kwargs: Any) -> None:
     RifleError
         Always.
     """
-    raise RifleError(f"a plan downloads nothing (training would fetch {url})")
+    raise RifleError(f"a plan downloads nothing (training would fetch {url})", topic="download")

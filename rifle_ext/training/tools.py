@@ -13,6 +13,8 @@ GROUP = "rifle_ext.tools"
 - ``MODULE``: the train tool of this project for it, to be run with ``python -m``;
 - ``script() -> Optional[Path]``: the toolkit's own ``tools/train.py``, if it is there;
 - ``flags(launch) -> List[str]``: the flags of both for a `Launch`;
+- ``based_on(config) -> Dict[str, Any]``: what a config holds that is based on another one, whose
+  path is given, seen from its own folder;
 - ``last_checkpoint(folder) -> Optional[str]``: what a training in that folder can be resumed from.
 """
 

@@ -15,9 +15,11 @@ from typing import Any, Dict, NamedTuple
 
 import paddle
 
+from rifle_ext.training import environment
+
 
 class _Read(NamedTuple):
-    advice: str
+    said: str
     optimizers: int  # that had been made before
 
 
@@ -28,7 +30,7 @@ class _Process:
 
 
 def note_block(source: str, advice: str) -> None:
-    """Note that a config with a block was read.
+    """Note that a config with a block was read, or one that the environment lays blocks over.
 
     Parameters
     ----------
@@ -41,7 +43,14 @@ def note_block(source: str, advice: str) -> None:
         _Process.pid = os.getpid()
         atexit.register(_say)
         _count_optimizers()
-    _Process.read[source] = _Read(advice, _Process.made)
+    laid_over = environment.named_file()
+    block = (
+        f"the blocks that {environment.source()} lays over it were"
+        if laid_over
+        else "its block was"
+    )
+    said = f"{block} read, but no training of this process heeded it, so it did nothing; {advice}"
+    _Process.read[source] = _Read(said, _Process.made)
 
 
 def forget_block(source: str) -> None:
@@ -60,7 +69,7 @@ def unheeded() -> Dict[str, str]:
     if _Process.made <= _Process.used:
         return {}
     return {
-        source: read.advice
+        source: read.said
         for source, read in _Process.read.items()
         if read.optimizers < _Process.made
     }
@@ -71,12 +80,8 @@ def _say() -> None:
     first = os.environ.get("PADDLE_TRAINER_ID", "0") == "0"
     if failed or not first or os.getpid() != _Process.pid:
         return
-    for source, advice in unheeded().items():
-        print(
-            f"[rifle-ext] {source}: its block was read, but no training of this process heeded it, "
-            f"so it did nothing; {advice}",
-            file=sys.stderr,
-        )
+    for source, said in unheeded().items():
+        print(f"[rifle-ext] {source}: {said}", file=sys.stderr)
 
 
 def _count_optimizers() -> None:

@@ -78,7 +78,8 @@ def check_optimizer(optimizer: Optional[Optimizer], key: str) -> None:
         raise RifleError(
             f"{key}: with {type(optimizer).__name__} and momentum what was to stand still would go "
             "on moving, as its moments contain the learning rate; set warm_up to 0, or train with "
-            "another optimizer"
+            "another optimizer",
+            topic="optimizer",
         )
 
 
@@ -101,7 +102,8 @@ def refuse_static_graphs(model: nn.Layer, said: str) -> None:
         raise RifleError(
             said.format(
                 without="in a model that is trained as a static graph; train without to_static"
-            )
+            ),
+            topic="static-graph",
         )
 
 

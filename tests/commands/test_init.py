@@ -106,7 +106,9 @@ def test_what_cannot_be_used_is_refused(seg, capsys, tmp_path):
         assert cli.main(["init", "--toolkit", "seg", "-c", str(path), *more]) == 2
         said = capsys.readouterr()
         assert said.out == ""
-        return said.err.splitlines()[-1]
+        message, explain, _ = said.err.splitlines()[-1].partition(" (rifle-ext explain ")
+        assert explain
+        return message
 
     missing = tmp_path / "missing.yml"
     assert refused(missing) == f"[RIFLE] --config {missing}: there is no such file"

@@ -56,9 +56,11 @@ def plan(capsys, toolkit, path, *more):
 
 
 def refused(capsys, toolkit, path, *more):
-    """What the command says where it fails."""
+    """What the command says where it fails, without the topic of `rifle-ext explain`."""
     assert cli.main(["plan", "--toolkit", toolkit, "-c", str(path), *more]) == 2
-    return capsys.readouterr().err.splitlines()[-1]
+    said, explain, _ = capsys.readouterr().err.splitlines()[-1].partition(" (rifle-ext explain ")
+    assert explain
+    return said
 
 
 def test_the_plan_of_a_segmentation_is_what_its_training_does(seg, capsys):

@@ -89,6 +89,7 @@ def test_a_bad_block_ends_the_process_with_one_message(liteseg, tmp_path, block,
     assert done.returncode != 0
     assert f"[RIFLE] {path}: " in done.stderr
     assert said in done.stderr
+    assert "(rifle-ext explain " in done.stderr
     assert "Traceback" not in done.stderr
     assert "[TRAIN]" not in done.stdout
     assert [(p.name, p.read_text()) for p in out.iterdir()] == [("rifle_events.jsonl", "kept\n")]

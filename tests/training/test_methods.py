@@ -124,7 +124,7 @@ def test_a_broken_method_concerns_only_configs_that_have_its_block(seg, tmp_path
     assert [line for line in done.stderr.splitlines() if "RIFLE" in line] == [
         f"[RIFLE] {path}: broken: the method cannot be loaded: broken_method:hooks fails with "
         "ModuleNotFoundError: No module named 'no_such_module'; mend or remove the package that "
-        "brings it, or take the block out"
+        "brings it, or take the block out (rifle-ext explain method)"
     ]
     assert not (tmp_path / "out2").exists()
 

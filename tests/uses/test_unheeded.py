@@ -46,6 +46,16 @@ def test_a_copy_of_paddlesegs_loop(seg):
     assert "train with paddleseg.core.train" in said
 
 
+def test_blocks_of_the_environment_that_nothing_heeds(seg, monkeypatch):
+    loop = Path(paddleseg.__file__).parent / "core/train.py"
+    (seg.folder / "my_loop.py").write_text(loop.read_text())
+    (seg.folder / "rifle.yml").write_text("rifle: true\n")
+    monkeypatch.setenv("RIFLE_EXT_BLOCKS", str(seg.folder / "rifle.yml"))
+    path, said = run_seg(seg, "from my_loop import train", TRAIN, block=None)
+    over = f"the blocks that {seg.folder}/rifle.yml (RIFLE_EXT_BLOCKS) lays over it were read"
+    assert f"[rifle-ext] {path}: {over}, but no training" in said
+
+
 def test_a_copy_of_paddlesegs_loop_can_be_attached_to(seg):
     loop = Path(paddleseg.__file__).parent / "core/train.py"
     (seg.folder / "my_loop.py").write_text(loop.read_text())

@@ -193,7 +193,15 @@ def test_options_of_documented_commands_exist(capsys):
     for page in PAGES:
         for line in re.findall(r"(?:^|`)\$? ?(rifle-ext [a-z][^`\n|]*)", page.read_text(), re.M):
             arguments = shlex.split(line.replace("[123]", "1"))[1:]
-            if arguments[0] not in ("plan", "init", "report", "doctor", "schema", "lwf-export"):
+            if arguments[0] not in (
+                "plan",
+                "init",
+                "report",
+                "doctor",
+                "schema",
+                "explain",
+                "lwf-export",
+            ):
                 continue
             if arguments[0] in ("plan", "init") and "--toolkit" not in arguments:
                 continue  # the name of the command in a sentence

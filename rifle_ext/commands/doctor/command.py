@@ -11,7 +11,7 @@ import subprocess
 import sys
 from dataclasses import asdict
 from importlib import metadata, util
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from rifle_ext import __version__, autoload
 from rifle_ext.commands.doctor import answers as with_paddle
@@ -19,6 +19,8 @@ from rifle_ext.commands.doctor import checks, startup
 from rifle_ext.commands.doctor.checks import OK, PROBLEM, Finding, Package, Toolkit
 from rifle_ext.commands.doctor.probe import Answer, probe, unknown
 from rifle_ext.entry_groups import entry_group
+from rifle_ext.errors import RifleError
+from rifle_ext.training import environment
 from rifle_ext.training.registry import GROUP as METHODS
 
 PADDLES = ("paddlepaddle", "paddlepaddle-gpu")
@@ -85,6 +87,7 @@ def examine(limit: float = LIMIT) -> List[Finding]:
         ),  # fmt: skip
         guarded(startup.check_adapters, autoload._adapters()),
         guarded(startup.check_methods, entry_group(METHODS)),
+        *([guarded(startup.check_blocks, *blocks_laid_over())] if environment.named_file() else []),
         guarded(checks.check_pydantic, version("pydantic")),
         guarded(checks.check_paddle, paddles, folder("paddle")),
         *(
@@ -103,6 +106,15 @@ def examine(limit: float = LIMIT) -> List[Finding]:
         guarded(with_paddle.check_capability, learned["gpu"], paddle),
         guarded(with_paddle.check_convolution, learned["convolution"]),
     ]
+
+
+def blocks_laid_over() -> Tuple[str, List[str], str]:
+    """The file of blocks that the environment names, their keys, and what is wrong with it."""
+    source = environment.source()
+    try:
+        return source, list(environment.laid_over({}, "a config", entry_group(METHODS))), ""
+    except RifleError as error:
+        return source, [], str(error)
 
 
 def guarded(check: Callable[..., Finding], *given: Any) -> Finding:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Collection, Mapping, Optional, Sequence
 
 from rifle_ext.commands.doctor.checks import NOTE, OK, PROBLEM, Finding
+from rifle_ext.training.environment import VARIABLE
 
 REINSTALL = "in the checkout of rifle-ext: pip install --force-reinstall --no-deps ."
 TRAIN_TOOLS = "train with python -m seg_hooks.train or python -m det_hooks.train"
@@ -91,6 +92,26 @@ def check_adapters(names: Collection[str]) -> Finding:
     return Finding(
         "adapters", PROBLEM, f"the installation names none for {', '.join(missing)}", REINSTALL
     )
+
+
+def check_blocks(source: str, keys: Collection[str], problem: str) -> Finding:
+    """What the environment lays over the config of every training.
+
+    Parameters
+    ----------
+    source
+        The file, and the variable that names it.
+    keys
+        Of the blocks in it.
+    problem
+        Why it cannot be laid over any; empty if it can.
+    """
+    if problem:
+        return Finding(
+            "blocks", PROBLEM, f"{problem}; trainings stop", f"mend it, or unset {VARIABLE}"
+        )
+    found = f"every training heeds {', '.join(sorted(keys))}, from {source}"
+    return Finding("blocks", OK, found)
 
 
 def check_methods(entries: Mapping[str, Any]) -> Finding:

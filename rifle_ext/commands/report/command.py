@@ -36,12 +36,17 @@ def run(chosen: argparse.Namespace) -> int:
     from rifle_ext.commands.report.runs import load, outputs_of
 
     if chosen.log and len(chosen.folders) > 1:
-        raise RifleError("--log: for one SAVE_DIR only; put each log into its output folder")
+        raise RifleError(
+            "--log: for one SAVE_DIR only; put each log into its output folder", topic="options"
+        )
     outputs = {name for folder in chosen.folders for name in outputs_of(folder)}
     runs = [load(folder, chosen.log, outputs) for folder in chosen.folders]
     kinds = {run.curves.metric for run in runs}
     if len(kinds) > 1:
-        raise RifleError(f"trainings with different metrics cannot be compared: {', '.join(kinds)}")
+        raise RifleError(
+            f"trainings with different metrics cannot be compared: {', '.join(kinds)}",
+            topic="report",
+        )
     text.show(runs, standard_output())
     if chosen.output is not None:
         picture.draw(runs, chosen.output)

@@ -28,7 +28,9 @@ def draw(runs: Sequence[Run], path: Path) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise RifleError("a picture needs matplotlib: pip install matplotlib") from error
+        raise RifleError(
+            "a picture needs matplotlib: pip install matplotlib", topic="package"
+        ) from error
     changed = list({run.label: run for run in reversed(runs) if run.change}.values())[::-1]
     figure = Figure(figsize=(9, 6 + 3 * len(changed)), layout="constrained")
     axes = figure.subplots(2 + len(changed), 1)
@@ -42,7 +44,7 @@ def draw(runs: Sequence[Run], path: Path) -> None:
     try:
         figure.savefig(path, dpi=120)
     except (OSError, ValueError) as error:
-        raise RifleError(f"-o {path}: {error}") from error
+        raise RifleError(f"-o {path}: {error}", topic="options") from error
 
 
 def _draw_curves(

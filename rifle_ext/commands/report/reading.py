@@ -36,7 +36,7 @@ def read(folder: Path, logs: Sequence[Path], starts: Sequence[int]) -> Curves:
     """
     for path in logs:
         if not path.exists():
-            raise RifleError(f"--log {path}: there is no such file or folder")
+            raise RifleError(f"--log {path}: there is no such file or folder", topic="report")
     curves = _joined(_from_text(path) for path in texts_of(folder, logs))
     if curves is None:
         records = [r for path in logs or [folder] for r in _records(path)]
@@ -44,7 +44,8 @@ def read(folder: Path, logs: Sequence[Path], starts: Sequence[int]) -> Curves:
             raise RifleError(
                 f"{', '.join(map(str, records))}: {len(records)} VisualDL records of a training "
                 f"that was resumed {len(starts) - 1} times, as far as is known, so they cannot be "
-                "put in place; name what the train tool printed instead, or one record: --log PATH"
+                "put in place; name what the train tool printed instead, or one record: --log PATH",
+                topic="report",
             )
         curves = _joined(_from_record(p, start) for p, start in zip(records, starts))
     if curves is None:
@@ -52,7 +53,8 @@ def read(folder: Path, logs: Sequence[Path], starts: Sequence[int]) -> Curves:
             f"{folder}: nothing there says how the training went: no *.log or *.txt file with what "
             "the train tool printed, and no VisualDL record (--use_vdl); keep what it prints, as "
             f"in `python tools/train.py ... | tee {folder}/train.log`, or say where it is: --log "
-            "PATH"
+            "PATH",
+            topic="report",
         )
     return curves
 
@@ -99,7 +101,9 @@ def _from_record(path: Path, start: int) -> Optional[Curves]:
     try:
         from visualdl import LogReader
     except ImportError as error:
-        raise RifleError(f"{path}: to read it, install visualdl (pip install visualdl)") from error
+        raise RifleError(
+            f"{path}: to read it, install visualdl (pip install visualdl)", topic="package"
+        ) from error
     reader = LogReader(file_path=str(path))
     scalars = {
         tag: [(r.id, float(r.timestamp), r.value) for r in reader.get_data("scalar", tag)]

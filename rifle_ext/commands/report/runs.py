@@ -53,7 +53,7 @@ class Run:
     told
         Whether its log speaks of RIFLE, even if there are no events.
     notes
-        What was not found where, a sentence each.
+        What was found elsewhere than in its place, or not at all, a sentence each.
     """
 
     folder: Path
@@ -141,11 +141,16 @@ def load(folder: Path, logs: Sequence[Path] = (), outputs: Collection[str] = ())
         If there is no such folder, or nothing in it says how the training went.
     """
     if not folder.is_dir():
-        raise RifleError(f"{folder}: there is no such folder; name the output folder of a training")
+        raise RifleError(
+            f"{folder}: there is no such folder; name the output folder of a training",
+            topic="report",
+        )
     path, notes = _events_file(folder)
     events = events_of(path)
     plan = next((e for e in reversed(events) if "total_steps" in e), None)
     starts = [0, *(e["step"] for e in events if e["event"] == "resume")]
+    laid_over = {e["block_of"]: e["source"] for e in events if e["event"] == "laid_over"}
+    notes += [f"{key}: from {source}" for key, source in laid_over.items()]
     curves = read(folder, logs, starts)
     said = told(line for text in texts_of(folder, logs) for line in lines_of(text))
     epoch = plan["steps_per_epoch"] if plan else curves.steps_per_epoch
@@ -231,7 +236,9 @@ def events_of(path: Path) -> List[Dict[str, Any]]:
                 events = [e for e in events if not _is_superseded(e, event["step"])]
             events.append(event)
     except (ValueError, KeyError, TypeError) as error:
-        raise RifleError(f"{path}: not the events of a training: {error}") from error
+        raise RifleError(
+            f"{path}: not the events of a training: {error}", topic="report"
+        ) from error
     return events
 
 

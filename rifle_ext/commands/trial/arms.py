@@ -80,16 +80,19 @@ def arms(
             raise RifleError(
                 "the config has no method's block that is on, so there is nothing to compare; add "
                 "one (`rifle-ext init` proposes it), or name arms: --arm plain --arm "
-                "one:rifle.max_re_num=1"
+                "one:rifle.max_re_num=1",
+                topic="arms",
             )
         return [Arm(PLAIN, (), dict.fromkeys(blocks, False)), Arm(WITH, (), blocks)]
     found = [_arm(words, blocks, methods) for words in given]
     names = [arm.name for arm in found]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise RifleError(f"--arm {twice}: there are two arms of this name")
+        raise RifleError(f"--arm {twice}: there are two arms of this name", topic="arms")
     if len(found) < 2:
-        raise RifleError("--arm: one arm alone has nothing to be compared with; name another one")
+        raise RifleError(
+            "--arm: one arm alone has nothing to be compared with; name another one", topic="arms"
+        )
     return found
 
 
@@ -98,13 +101,14 @@ def _arm(words: Sequence[str], blocks: Mapping[str, Any], methods: Collection[st
     if not name or not all(c.isalnum() or c in "-_." for c in name) or set(name) == {"."}:
         raise RifleError(
             f"--arm {words[0]}: allowed is NAME or NAME:KEY=VALUE ..., the name of letters, "
-            "digits, - and _"
+            "digits, - and _",
+            topic="arms",
         )
     own, options = dict(blocks), []
     for option in [*([first] if colon else []), *words[1:]]:
         key, equals, value = option.partition("=")
         if not key or not equals:
-            raise RifleError(f"--arm {name}: {option}: allowed is KEY=VALUE")
+            raise RifleError(f"--arm {name}: {option}: allowed is KEY=VALUE", topic="arms")
         top, *path = key.split(".")
         if top in methods:
             own[top] = _changed(own.get(top, {}), path, _read(name, option, value))
@@ -119,7 +123,8 @@ def _read(name: str, option: str, value: str) -> Any:
     except yaml.YAMLError as error:
         raise RifleError(
             f"--arm {name}: {option}: allowed is a value in YAML, globs in quotes, as in "
-            "rifle.layers=['*.conv_out']"
+            "rifle.layers=['*.conv_out']",
+            topic="arms",
         ) from error
 
 

@@ -109,19 +109,25 @@ def _check(chosen: argparse.Namespace) -> None:
     for name, least in (("seeds", 1), ("jobs", 1), ("evaluations", 1)):
         value = getattr(chosen, name)
         if value is not None and value < least:
-            raise RifleError(f"--{name} {value}: allowed is a whole number, {least} or more")
+            raise RifleError(
+                f"--{name} {value}: allowed is a whole number, {least} or more", topic="options"
+            )
     for name in ("minutes", "stalled"):
         value = getattr(chosen, name)
         if value is not None and not value > 0:
-            raise RifleError(f"--{name} {value}: allowed is a number above 0")
+            raise RifleError(f"--{name} {value}: allowed is a number above 0", topic="options")
     if chosen.tool not in (None, OURS) and not Path(chosen.tool).is_file():
-        raise RifleError(f"--tool {chosen.tool}: there is no such file")
+        raise RifleError(f"--tool {chosen.tool}: there is no such file", topic="options")
     if chosen.synthetic:
-        raise RifleError("--synthetic: a trial needs the data it is to say something about")
+        raise RifleError(
+            "--synthetic: a trial needs the data it is to say something about", topic="options"
+        )
     try:
         import scipy  # noqa: F401
     except ImportError as error:
-        raise RifleError("a trial needs scipy for its statistics: pip install scipy") from error
+        raise RifleError(
+            "a trial needs scipy for its statistics: pip install scipy", topic="package"
+        ) from error
 
 
 def _seeds(chosen: argparse.Namespace) -> int:

@@ -34,7 +34,7 @@ def alone_in(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / LOCK).open("a+")
     except OSError as error:
-        raise RifleError(f"--output {folder}: {error}") from error
+        raise RifleError(f"--output {folder}: {error}", topic="trial-folder") from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # given back when the process ends
@@ -42,7 +42,8 @@ def alone_in(folder: Path) -> Iterator[None]:
             file.seek(0)
             raise RifleError(
                 f"--output {folder}: another trial works there (process {file.read().strip()}); "
-                "wait for it, or name another folder"
+                "wait for it, or name another folder",
+                topic="trial-folder",
             ) from None
         file.truncate(0)
         file.write(str(os.getpid()))
@@ -94,18 +95,22 @@ class Trial:
                 if not self.results():  # before any is done, anything may change
                     changed, known["arms"] = [], {}
             except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise RifleError(f"{path}: not the settings of a trial: {error}") from error
+                raise RifleError(
+                    f"{path}: not the settings of a trial: {error}", topic="trial-folder"
+                ) from error
             if changed:
                 raise RifleError(
                     f"--output {self.folder} holds a trial of something else; what differs: "
-                    f"{'; '.join(changed)}. Name another folder, or delete that one"
+                    f"{'; '.join(changed)}. Name another folder, or delete that one",
+                    topic="trial-folder",
                 )
         for name, arm in self._arms.items():
             before = known["arms"].setdefault(name, arm)
             if before != arm:
                 raise RifleError(
                     f"--arm {name}: in {self.folder} the arm of this name is another one "
-                    f"({_in_a_line(before)}); call this one ({_in_a_line(arm)}) otherwise"
+                    f"({_in_a_line(before)}); call this one ({_in_a_line(arm)}) otherwise",
+                    topic="trial-folder",
                 )
         if known["inputs"] != self._inputs:
             shutil.rmtree(self.folder / MEASURED, ignore_errors=True)

@@ -8,7 +8,7 @@ import importlib.util
 import json
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Sequence
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
 
 import yaml
 
@@ -28,7 +28,11 @@ Inputs = Dict[str, Dict[str, str]]
 
 
 def inputs(
-    config: Path, options: Sequence[str], imports: Sequence[str] = (), tool: str = ""
+    config: Path,
+    options: Sequence[str],
+    imports: Sequence[str] = (),
+    tool: str = "",
+    laid_over: Optional[Path] = None,
 ) -> Inputs:
     """What the arms of a trial have in common.
 
@@ -42,6 +46,8 @@ def inputs(
         Modules with components of the user's own, or their files.
     tool
         The train tool: a file, or a module of this package.
+    laid_over
+        The file of blocks that the environment lays over the config.
 
     Returns
     -------
@@ -51,12 +57,15 @@ def inputs(
         ``code of others``: imports, the train tool; ``versions``; ``package``, a digest of its
         source.
     """
-    files = config_files(config)
+    over = [] if laid_over is None else [laid_over]
+    files = [*config_files(config), *over]
     code = {name: _digest_if_file(name) for name in [*imports, *filter(None, [tool])]}
     return {
         "options": {"all arms": " ".join(options)},
         "config files": {str(path): _digest(path) for path in files},
-        "files named in the config": named_files([merged(config), _values(options)]),
+        "files named in the config": named_files(
+            [merged(config), *map(merged, over), _values(options)]
+        ),
         "code of others": code,
         "versions": versions(),
         "package": {"source": source_digest()},

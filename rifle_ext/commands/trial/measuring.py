@@ -69,11 +69,14 @@ def measure(run: Run, setting: Setting, environment: Dict[str, str]) -> Measured
     finally:
         process.kill()
     if code:
-        raise RifleError(f"--config {setting.config}: {finish(run, setting, code).failed}")
+        raise RifleError(
+            f"--config {setting.config}: {finish(run, setting, code).failed}", topic="toolkit"
+        )
     if not seen:
         raise RifleError(
             f"--config {setting.config}: no step was done in {LIMIT / 60:.0f} minutes; see "
-            f"{process.log}"
+            f"{process.log}",
+            topic="toolkit",
         )
     (first, at), (last, until) = min(seen.items()), max(seen.items())
     step = (until - at) / (last - first) if last > first else 0.0

@@ -32,7 +32,9 @@ def draw(results: Results, figures: Mapping[str, Mapping[int, float]], metric: s
         from matplotlib import rc_context
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise RifleError("a picture needs matplotlib: pip install matplotlib") from error
+        raise RifleError(
+            "a picture needs matplotlib: pip install matplotlib", topic="package"
+        ) from error
     figure = Figure(figsize=(9, 9), layout="constrained")
     losses, metrics, differences = figure.subplots(3, 1)
     colors = {arm: f"C{index}" for index, arm in enumerate(results)}

@@ -24,6 +24,7 @@ from rifle_ext.commands.trial.running import State
 from rifle_ext.commands.trial.runs import Outcome, Run, Setting
 from rifle_ext.entry_groups import entry_group
 from rifle_ext.errors import RifleError
+from rifle_ext.training import environment
 from rifle_ext.training.curves import GROUP as LOGS
 from rifle_ext.training.registry import methods
 from rifle_ext.training.tools import GROUP as TOOLS
@@ -85,7 +86,8 @@ def prepare(chosen: argparse.Namespace, folder: Path, console: Console) -> Prepa
     first = _look(chosen, [])
     chosen_arms = arms(chosen.arm, first.config, list(methods()))
     models = block_models()
-    looked = {arm.name: _look(chosen, arm.overrides(None, models)) for arm in chosen_arms}
+    with environment.set_aside():  # the arms hold its blocks
+        looked = {arm.name: _look(chosen, arm.overrides(None, models)) for arm in chosen_arms}
     _check_lengths(looked)
     for arm in chosen_arms:
         console.print(f"[bold]arm {arm.name}[/bold]")
@@ -107,7 +109,8 @@ def prepare(chosen: argparse.Namespace, folder: Path, console: Console) -> Prepa
         resume=chosen.resume,
         keep=chosen.keep,
     )
-    given = inputs(Path(setting.config), setting.options, setting.imports, setting.train)
+    laid_over = Path(environment.named_file()) if first.laid_over else None
+    given = inputs(Path(setting.config), setting.options, setting.imports, setting.train, laid_over)
     trial = Trial(setting, given, chosen_arms)
     return Prepared(setting, chosen_arms, given, first.values, trial)
 
@@ -130,7 +133,9 @@ def _check_lengths(looked: Dict[str, Looked]) -> None:
     lengths = {name: found.total_steps for name, found in looked.items()}
     if len(set(lengths.values())) > 1:
         said = ", ".join(f"{name}: {steps}" for name, steps in lengths.items())
-        raise RifleError(f"--arm: the arms must be equally long, in iterations; they are: {said}")
+        raise RifleError(
+            f"--arm: the arms must be equally long, in iterations; they are: {said}", topic="arms"
+        )
 
 
 def states_of(found: Prepared, seeds: Sequence[int]) -> List[State]:
@@ -207,9 +212,13 @@ def gpus_here() -> int:
 
 
 def _places(jobs: int, gpus: int) -> List[Dict[str, str]]:
-    """What each of several trainings at a time adds to the environment: a GPU of its own."""
+    """What each of several trainings at a time adds to the environment: a GPU of its own.
+
+    And no blocks: those of the environment came to it with its arm's.
+    """
+    common = {environment.VARIABLE: ""}
     if not gpus:
-        return [{"CUDA_VISIBLE_DEVICES": ""}] * jobs
+        return [{**common, "CUDA_VISIBLE_DEVICES": ""}] * jobs
     given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     names = [name for name in given.split(",") if name] or [str(i) for i in range(gpus)]
-    return [{"CUDA_VISIBLE_DEVICES": names[job % len(names)]} for job in range(jobs)]
+    return [{**common, "CUDA_VISIBLE_DEVICES": names[job % len(names)]} for job in range(jobs)]

@@ -119,7 +119,8 @@ class FreezeOutHook(Hook):
             name = next(iter(static)) or "the model itself"
             raise RifleError(
                 f"{self.source}: {BLOCK_KEY}: {name} is trained as a static graph, which goes on "
-                "computing all gradients; train without to_static"
+                "computing all gradients; train without to_static",
+                topic="static-graph",
             )
         self._frozen, self._shared = Frozen(run), SharedRates(run.optimizer)
         self._journal.begin()

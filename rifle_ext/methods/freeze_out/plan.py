@@ -125,14 +125,16 @@ class Plan:
         if not self.layers:
             raise RifleError(
                 f"{BLOCK_KEY}.layers: {said}: none of these layers runs in a training step of "
-                f"{type(self._run.model).__name__}, so there is nothing to freeze"
+                f"{type(self._run.model).__name__}, so there is nothing to freeze",
+                topic="layers",
             )
         frozen = {name for layer in self.layers for name in layer.parameters}
         if not {name for name in ran.order if name in trainable} - frozen:
             raise RifleError(
                 f"{BLOCK_KEY}.layers: {said}: that is all that learns in "
                 f"{type(self._run.model).__name__}; leave out what is to learn to the end, the "
-                "output layers in the main (auto does)"
+                "output layers in the main (auto does)",
+                topic="layers",
             )
 
     def frozen_values(self, step: int) -> int:
@@ -215,7 +217,8 @@ def _execution(run: TrainingRun, second: Optional[nn.Layer]) -> Execution:
         return execution(run.model, run.forward, second)
     except CannotRun as error:
         raise RifleError(
-            f"{BLOCK_KEY}: the order in which the layers run could not be found: {error}"
+            f"{BLOCK_KEY}: the order in which the layers run could not be found: {error}",
+            topic=error.topic,
         ) from error.__cause__
 
 

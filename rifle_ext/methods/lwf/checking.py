@@ -42,10 +42,15 @@ def check_served(
     kind = type(network).__name__
     layers = dict(network.named_sublayers())
     if not ours or [call.name for call in ours] != [call.name for call in theirs]:
-        raise RifleError(f"lwf: {kind}: no output layer of it could be seen at work")
+        raise RifleError(
+            f"lwf: {kind}: no output layer of it could be seen at work", topic="distillation"
+        )
     for our, their in zip(ours, theirs):
         if our.made is None or their.made is None or their.given is None:
-            raise RifleError(f"lwf: {kind}: {our.name} is no layer of one input and one result")
+            raise RifleError(
+                f"lwf: {kind}: {our.name} is no layer of one input and one result",
+                topic="distillation",
+            )
         answer: Optional[Tensor] = their.made
         if of_classes(our.name):
             answer = _applied(layers[our.name], their.given)
@@ -53,7 +58,8 @@ def check_served(
             raise RifleError(
                 f"lwf: {kind}: what {our.name} answers depends on other layers that depend on the "
                 "number of classes, so the old answers cannot be had from the trunk of the new "
-                "model"
+                "model",
+                topic="distillation",
             )
     try:
         check_alike(kind, theirs, trained)

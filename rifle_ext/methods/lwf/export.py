@@ -54,12 +54,16 @@ def export(checkpoint: Path, output: Path) -> Any:
         if not path.is_file():
             raise RifleError(
                 f"lwf-export: {path}: {what}; give a file that a training with an lwf block has "
-                "written"
+                "written",
+                topic="export",
             )
     tensors, head = paddle.load(str(model)), paddle.load(str(model.with_suffix(HEAD)))
     foreign = [name for name in head if name not in tensors]
     if foreign:
-        raise RifleError(f"lwf-export: {model} has no {foreign[0]}, as the old head beside it has")
+        raise RifleError(
+            f"lwf-export: {model} has no {foreign[0]}, as the old head beside it has",
+            topic="export",
+        )
     output.parent.mkdir(parents=True, exist_ok=True)
     paddle.save({**tensors, **head}, str(output))
     return len(tensors), len(head)

@@ -34,7 +34,8 @@ def overridden(
         if not fnmatch.filter(names, pattern):
             raise RifleError(
                 f'lwf.kinds: "{pattern}" is no output layer that is compared'
-                f"{did_you_mean(pattern, names)}; they are {', '.join(dict.fromkeys(names))}"
+                f"{did_you_mean(pattern, names)}; they are {', '.join(dict.fromkeys(names))}",
+                topic="block",
             )
     found = []
     for answer, size in zip(answers, channels):
@@ -51,6 +52,7 @@ def _with_kind(answer: Answer, kind: str, channels: int) -> Answer:
     if kind == "distribution" and channels % SIDES:
         raise RifleError(
             f"lwf.kinds: {answer.name}: distribution is for the {SIDES} sides of a box, and the "
-            f"layer has {channels} channels"
+            f"layer has {channels} channels",
+            topic="block",
         )
     return replace(answer, kind=kind, group=group)

@@ -78,14 +78,17 @@ class OldHead:
         if not path.is_file():
             raise RifleError(
                 f"{path}: there is no such file, so the checkpoint that is resumed was not made "
-                "with lwf, or its old head was taken away; begin the training anew"
+                "with lwf, or its old head was taken away; begin the training anew",
+                topic="resume",
             )
         held = paddle.load(str(path))
         for name, layer in self._layers.items():
             for key, tensor in layer.state_dict().items():
                 value = held.get(f"{name}.{key}")
                 if value is None or list(value.shape) != list(tensor.shape):
-                    raise RifleError(f"{path}: it is of another model, or of other classes")
+                    raise RifleError(
+                        f"{path}: it is of another model, or of other classes", topic="resume"
+                    )
                 tensor.set_value(value)
 
     def save(self, path: Path) -> None:
@@ -107,13 +110,15 @@ class OldHead:
         if not isinstance(optimizer, Optimizer) or not isinstance(held, list) or not held:
             raise RifleError(
                 f"lwf: the optimizer is a {type(optimizer).__name__}, to which the old head cannot "
-                "be given; train with one of paddle.optimizer"
+                "be given; train with one of paddle.optimizer",
+                topic="optimizer",
             )
         if _knows_names(optimizer):
             raise RifleError(
                 f"lwf: the optimizer is a {type(optimizer).__name__}, which knows its parameters "
                 "by their names, and none of the old head's; train with one of "
-                "paddle.optimizer, without layer-wise decay"
+                "paddle.optimizer, without layer-wise decay",
+                topic="optimizer",
             )
         if isinstance(held[0], dict):
             optimizer._add_param_group({"params": list(self.parameters)})

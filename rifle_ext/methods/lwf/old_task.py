@@ -57,9 +57,11 @@ class OldTask:
 
     def __init__(self, block: LwfConfig, run: TrainingRun) -> None:
         if run.no_loss is not None:
-            raise RifleError(f"lwf: nothing can be added to the loss: {run.no_loss}")
+            raise RifleError(
+                f"lwf: nothing can be added to the loss: {run.no_loss}", topic="distillation"
+            )
         if run.classes is None or run.rebuild_for is None or run.read_weights is None:
-            raise RifleError("lwf: the config says no number of classes")
+            raise RifleError("lwf: the config says no number of classes", topic="distillation")
         self.source = block.teacher or "the pretrained weights"
         try:
             weights = run.read_weights(block.teacher)
@@ -71,7 +73,8 @@ class OldTask:
         if not self.depending:
             raise RifleError(
                 f"lwf: nothing in {type(run.model).__name__} depends on the number of classes, so "
-                "there is no old head to keep"
+                "there is no old head to keep",
+                topic="distillation",
             )
         self.classes = block.num_classes or self._number(weights, shapes, one_more, run.classes)
         alike = self.classes == run.classes
@@ -120,7 +123,8 @@ class OldTask:
         if not any(answer.of_classes and answer.kind != "none" for answer in found):
             raise RifleError(
                 f"lwf: no answer of {type(self.network).__name__} is of classes, so there is "
-                "nothing to keep"
+                "nothing to keep",
+                topic="distillation",
             )
         return found if run.exclusive else with_sureness(found, kept)
 
@@ -150,7 +154,8 @@ def _built(run: TrainingRun, classes: int) -> nn.Layer:
     except RifleError as error:
         raise RifleError(
             f"lwf: {type(run.model).__name__} cannot be built for {classes} classes: "
-            f"{error.__cause__ or error}"
+            f"{error.__cause__ or error}",
+            topic="rebuild",
         ) from error
 
 

@@ -43,9 +43,11 @@ class Compared:
 
     def __init__(self, run: TrainingRun) -> None:
         if run.no_loss is not None:
-            raise RifleError(f"nothing can be added to the loss: {run.no_loss}")
+            raise RifleError(
+                f"nothing can be added to the loss: {run.no_loss}", topic="distillation"
+            )
         if run.classes is None or run.rebuild_for is None:
-            raise RifleError("the config says no number of classes")
+            raise RifleError("the config says no number of classes", topic="distillation")
         numbers, rebuild_for = (run.classes, run.classes + 1), run.rebuild_for
         self.network: nn.Layer = SecondModel(run.rebuild, 0, 1).model
         other: nn.Layer = SecondModel(lambda: rebuild_for(numbers[1]), 0, 1).model
@@ -61,10 +63,14 @@ class Compared:
             calls_of(model, names, run.forward, training=False) for model in (self.network, other)
         )
         if not ours or [call.name for call in ours] != [call.name for call in theirs]:
-            raise RifleError(f"{kind}: no output layer of it could be seen at work")
+            raise RifleError(
+                f"{kind}: no output layer of it could be seen at work", topic="distillation"
+            )
         blind = next((c for c in (*ours, *theirs) if c.made is None), None)
         if blind is not None:
-            raise RifleError(f"{kind}: {blind.name} is no layer of one result")
+            raise RifleError(
+                f"{kind}: {blind.name} is no layer of one result", topic="distillation"
+            )
         check_alike(kind, ours, calls_of(self.network, names, run.forward, training=True))
         found, kept = answers_of(
             self.network, ours, theirs, numbers, owners.__contains__, run.exclusive

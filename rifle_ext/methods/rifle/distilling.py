@@ -175,5 +175,6 @@ def _found(run: TrainingRun, name: str, source: str) -> Path:
     raise RifleError(
         f"{source}: rifle.distill: {name} is in none of {', '.join(map(str, places))}: it holds "
         "the network before the reset that this training has not recovered from; put it there, or "
-        "set rifle.distill: false"
+        "set rifle.distill: false",
+        topic="resume",
     )

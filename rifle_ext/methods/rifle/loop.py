@@ -267,7 +267,7 @@ def _owners(
     given: List[nn.Layer] = [layers] if isinstance(layers, nn.Layer) else list(layers)
     wrong = next((layer for layer in given if not isinstance(layer, nn.Layer)), None)
     if wrong is not None:
-        raise RifleError(f"RIFLE(layers=...): {wrong!r} is not a paddle.nn.Layer")
+        raise RifleError(f"RIFLE(layers=...): {wrong!r} is not a paddle.nn.Layer", topic="own-loop")
     owners: Dict[str, Tuple[nn.Layer, str]] = {}
     seen = set()
     for layer in given:
@@ -277,5 +277,7 @@ def _owners(
                     seen.add(id(parameter))
                     owners[f"{sublayer.full_name()}.{key}"] = (sublayer, key)
     if not owners:
-        raise RifleError("RIFLE(layers=...): the layers have no trainable parameters")
+        raise RifleError(
+            "RIFLE(layers=...): the layers have no trainable parameters", topic="own-loop"
+        )
     return owners

@@ -101,14 +101,19 @@ def _check(
 ) -> None:
     """Stop if what a recovery needs is missing."""
     if wanted and block.head_lr.cycle != "none":
-        raise RifleError("RIFLE(head_lr=...): a cycle of its own is for the toolkits' trainers")
+        raise RifleError(
+            "RIFLE(head_lr=...): a cycle of its own is for the toolkits' trainers", topic="own-loop"
+        )
     raised = wanted and block.head_lr.scale != 1
     if (raised or block.warm_up or block.ramp) and optimizer is None:
-        raise RifleError("RIFLE(head_lr=..., warm_up=..., ramp=...): give the optimizer, too")
+        raise RifleError(
+            "RIFLE(head_lr=..., warm_up=..., ramp=...): give the optimizer, too", topic="own-loop"
+        )
     if (block.warm_up or block.ramp) and model is None:
         raise RifleError(
             "RIFLE(warm_up=..., ramp=...): give the model, too: all that is not reset stands "
-            "still meanwhile"
+            "still meanwhile",
+            topic="own-loop",
         )
     check_warm_up(block, optimizer)
 

@@ -56,7 +56,8 @@ class Plan:
         if block.weight_initializer == "original" and run.start_step > 0:
             raise RifleError(
                 "rifle.weight_initializer: original cannot go on after a resume here: the trainer "
-                "has loaded the checkpoint over the values the training started with"
+                "has loaded the checkpoint over the values the training started with",
+                topic="resume",
             )
         layers = "auto" if block.layers == "outputs" else block.layers
         second = self._built_again(run, probed=isinstance(layers, str))

@@ -115,7 +115,8 @@ def make_schedule(
     if total_steps < 1 or steps_per_epoch < 1:
         raise RifleError(
             f"there is nothing to train: {total_steps} iterations in all, {steps_per_epoch} "
-            "iterations an epoch (is the batch larger than the training set?)"
+            "iterations an epoch (is the batch larger than the training set?)",
+            topic="images",
         )
     unit = steps_per_epoch if block.re_init_epoch else 1
     interval = block.re_init_epoch or block.re_init_iter
