@@ -114,11 +114,12 @@ STILL = {"keep": 1.0, "optimizer_state": "keep", "head_lr": "none"}
 
 SOFT: Dict[str, Arm] = {
     "early": Arm((0.1,), defaults=True),
+    "third": Arm((0.3,), defaults=True),
     "keep": Arm(defaults=True, block={"keep": 0.5}),
     "distill": Arm(defaults=True, block={"distill": True}),
     "teacher": Arm(defaults=True, block={"distill": True, **STILL}),
 }
-"""Resets that take less away: a young head, half of a head, a head with a teacher; and the teacher
+"""Resets that take less away: a younger head, half of a head, a head with a teacher; and the teacher
 without a reset."""
 
 TRICKS: Dict[str, Arm] = {
