@@ -119,8 +119,9 @@ SOFT: Dict[str, Arm] = {
     "distill": Arm(defaults=True, block={"distill": True}),
     "teacher": Arm(defaults=True, block={"distill": True, **STILL}),
 }
-"""Resets that take less away: a younger head, half of a head, a head with a teacher; and the teacher
-without a reset."""
+"""Resets that take less away: a younger head, half of a head, a head with a teacher.
+
+And the teacher without a reset."""
 
 TRICKS: Dict[str, Arm] = {
     "cyclic-rate": Arm(trick={"type": "CyclicRate", "periods": 4}),
