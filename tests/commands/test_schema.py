@@ -68,10 +68,10 @@ def test_every_key_and_argument_is_described_or_has_its_default():
     assert set(block["properties"]) == set(RifleConfig.model_fields)
     for key, field in RifleConfig.model_fields.items():
         assert block["properties"][key]["description"] == field.description
-        default = field.default.model_dump() if key == "head_lr" else field.default
+        default = getattr(field.default, "model_dump", lambda value=field.default: value)()
         assert block["properties"][key]["default"] == default
     definitions = schema()["definitions"]["rifle"]
-    assert set(definitions) == {*INITIALIZERS, "HeadRate"}
+    assert set(definitions) == {*INITIALIZERS, "HeadRate", "Distillation"}
     for name, initializer in INITIALIZERS.items():
         assert set(definitions[name]["properties"]) == set(initializer.model_fields)
         assert definitions[name]["description"]
