@@ -1,11 +1,12 @@
 """Small models that are trained on an old task, whole, and then on a new one."""
 
-import paddle
 import yaml
 from paddle import nn
 from paddleseg.cvlibs import manager
 from paddleseg.utils import utils
 from seg_runs import TinySeg
+
+from rifle_ext.methods.lwf import old_head_file
 
 
 @manager.MODELS.add_component
@@ -81,7 +82,7 @@ class Tasks:
 
     def head(self, name="new", step=12):
         """What is kept beside a checkpoint."""
-        return numpy(paddle.load(str(self.seg.folder / name / f"iter_{step}/model.pdlwf")))
+        return numpy(old_head_file.read(self.seg.folder / name / f"iter_{step}/model.pdparams")[1])
 
 
 def numpy(tensors):

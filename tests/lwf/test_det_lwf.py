@@ -13,6 +13,7 @@ from seg_runs import same
 
 from rifle_ext.errors import RifleError
 from rifle_ext.methods.lwf import hook as lwf_hook
+from rifle_ext.methods.lwf import old_head_file
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -65,7 +66,7 @@ class Tasks:
         return self.det.folder / "output" / name
 
     def head(self, name="new", epoch="model_final"):
-        return numpy(paddle.load(str(self.out(name) / f"{epoch}.pdlwf")))
+        return numpy(old_head_file.read(self.out(name) / f"{epoch}.pdparams")[1])
 
 
 @pytest.fixture(scope="module")
@@ -225,6 +226,9 @@ def test_the_old_model_for_the_toolkits_own_evaluation(tasks):
         assert len(trainer._metrics[0].get_results()["bbox"]) == 12
     head = tasks.head()
     assert all(np.array_equal(state[n], head[n]) for n in CLASSES)
+    (tasks.out() / "0.pdlwf").replace(tasks.out() / "model_final.pdlwf")  # of two steps
+    with pytest.raises(RifleError, match="another state of model_final.pdparams than the one"):
+        export(tasks.out() / "model_final", output)
 
 
 def test_what_is_refused(tasks, det):
@@ -232,6 +236,6 @@ def test_what_is_refused(tasks, det):
         tasks.new({"num_classes": 9}, "nine")
     with pytest.raises(RifleError, match="the config names no pretrain_weights"):
         det.train(det.config("none.yml", lwf=None))
-    with pytest.raises(RifleError, match="0.pdlwf: there is no such file, so the checkpoint that"):
+    with pytest.raises(RifleError, match="0.pdlwf: there is no such file: 0.pdparams was not written by"):
         tasks.new("plain", "plain")
         tasks.new(None, resume=tasks.out("plain") / "0")
