@@ -18,13 +18,12 @@ import sys
 import time
 from pathlib import Path
 
+import old_and_new  # noqa: F401  which registers more
 import paddle
 from paddleseg.core import train
 from paddleseg.cvlibs import Config, SegBuilder
 from paddleseg.utils import utils
 from seg_runs import InOrder  # which registers the tiny model, too
-
-import old_and_new  # noqa: F401  which registers more
 
 from rifle_ext.runtime.patching import replaced
 

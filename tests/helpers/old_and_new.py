@@ -47,6 +47,31 @@ class Tangled(nn.Layer):
         return [nn.functional.interpolate(y, x.shape[2:]) for y in (logits, coarse)]
 
 
+@manager.MODELS.add_component
+class Sized(TinyLoaded):
+    """Its last layer is given a size beside its input."""
+
+    def __init__(self, num_classes, pretrained=None, **options):
+        TinySeg.__init__(self, num_classes, **options)
+        self.last = nn.Conv2DTranspose(8, num_classes, 3, stride=2, padding=1)
+        utils.load_entire_model(self, pretrained)
+
+    def forward(self, x):
+        feature = self.neck(self.backbone(x))
+        logits = self.last(feature, output_size=[2 * size for size in feature.shape[2:]])
+        return [nn.functional.interpolate(logits, x.shape[2:], mode="bilinear")] * 2
+
+
+@manager.MODELS.add_component
+class Heeding(TinyLoaded):
+    """Cannot be run in evaluation on what it is trained on."""
+
+    def forward(self, x):
+        if not self.training:
+            raise KeyError("history")
+        return super().forward(x)
+
+
 class Tasks:
     """Trainings on an old task and on a new one, of a model in PaddleSeg."""
 

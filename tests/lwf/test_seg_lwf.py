@@ -285,6 +285,19 @@ def test_a_model_whose_last_layer_stands_on_others_of_the_classes_is_refused(seg
         tasks.new(None)
 
 
+def test_the_reason_of_a_refusal_is_the_true_one(seg, old):
+    with pytest.raises(RifleError, match="Sized: what last answers follows not from its input"):
+        Tasks(seg, "Sized").new(None, "sized")
+    said = r"lwf: in evaluation, as a teacher is, Heeding cannot be run on .*KeyError: 'history'"
+    with pytest.raises(RifleError, match=said):
+        Tasks(seg, "Heeding", old).new(None, "heeding")
+    weights = {n: v for n, v in paddle.load(str(old)).items() if n != "aux.bias"}
+    paddle.save({**weights, "aux.bias": paddle.zeros([9])}, str(seg.folder / "odd.pdparams"))
+    said = "its tensors are of several numbers of classes: .* or say the number: lwf.num_classes"
+    with pytest.raises(RifleError, match=said):
+        Tasks(seg, old=old).new({"teacher": str(seg.folder / "odd.pdparams")}, "odd")
+
+
 def test_beside_rifle_the_new_head_is_reset_and_the_old_one_is_not(tasks):
     block = {"re_init_iter": 4, "max_re_num": 1, "layers": "outputs"}
     tasks.new(None, fields={"rifle": block}, save_interval=1, keep_checkpoint_max=12)
