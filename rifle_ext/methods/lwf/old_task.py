@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Mapping, Set
+from typing import Any, Dict, List, Mapping, Set
 
 import numpy as np
 import paddle
