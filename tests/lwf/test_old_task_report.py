@@ -11,7 +11,7 @@ from rifle_ext.commands.report.old_task import OldTask
 from rifle_ext.commands.report.runs import load
 from rifle_ext.methods.lwf.export import export
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 
 def evaluated(config, weights):
