@@ -38,7 +38,7 @@ def trained(tasks, name, block):
 
 def test_the_old_tasks_number_stands_beside_the_new_ones(seg, capsys):
     tasks = Tasks(seg)
-    out, plain = trained(tasks, "new", None), trained(tasks, "plain", "plain")
+    out, plain = trained(tasks, "new", {"weight": 2}), trained(tasks, "plain", "plain")
     export(out / "iter_12/model.pdparams", seg.folder / "kept.pdparams")
     texts, values = zip(
         *(evaluated(seg.folder / "old.yml", w) for w in (seg.folder / "kept.pdparams", tasks.old))
@@ -61,6 +61,7 @@ def test_the_old_tasks_number_stands_beside_the_new_ones(seg, capsys):
     said = capsys.readouterr().out
     kept = f", {now / before:.0%} of that kept" if before else ""
     assert f"old task: mIoU {before:.4f} before the training, {now:.4f} after it{kept}\n" in said
+    assert "without resets, 12 iterations; lwf: {'weight': 2.0}; logged until 12\n" in said
     assert "  lwf: distillation 12 times, after iterations 0 to 11\n" in said
     assert cli.main(["report", str(out), str(plain)]) == 0
     compared = capsys.readouterr().out.split("compared")[1]

@@ -184,7 +184,7 @@ def load(
         {e.get("method", "rifle"): e.get("block", {}) for e in events if e["event"] == "plan"},
         total,
         [resets[step] for step in sorted(resets)],
-        {way["step"]: way["expected"] for way in (plan or {}).get("recovery", ())},
+        _expected(events),
         curves,
         change,
         change_from if change else "",
@@ -198,6 +198,12 @@ def load(
         tuple(notes),
         read_old_task(folder, old_task, curves.toolkit, curves.metric),
     )
+
+
+def _expected(events: Sequence[Dict[str, Any]]) -> Dict[int, Optional[int]]:
+    """By the last plan that says it: another method's may have been written after it."""
+    plans = [e["recovery"] for e in events if e["event"] == "plan" and "recovery" in e]
+    return {way["step"]: way["expected"] for way in (plans[-1] if plans else ())}
 
 
 def _is_act(event: Dict[str, Any]) -> bool:

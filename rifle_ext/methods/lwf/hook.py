@@ -142,7 +142,8 @@ class LwfHook(Hook):
         """At the first step of this process."""
         refuse_parts()
         refuse_static_graphs(run.model, self.source + ": lwf: no answer can be caught {without}")
-        self._journal.event("plan", **record(self.block, task, run))
+        block = self.block.model_dump(mode="json")
+        self._journal.event("plan", block=block, **record(self.block, task, run))
         if run.start_step:
             self._journal.event("resume", step=run.start_step)
 
