@@ -69,11 +69,12 @@ def read(folder: Path, logs: Sequence[Path], toolkit: str, metric: str) -> Optio
 
 def _evaluated(path: Path, toolkit: str, metric: str) -> float:
     if not path.is_file():
-        raise RifleError(f"--old-task {path}: there is no such file")
+        raise RifleError(f"--old-task {path}: there is no such file", topic="options")
     value: Optional[float] = readers()[toolkit].evaluation(lines_of(path))
     if value is None:
         raise RifleError(
             f"{path}: no {metric} is in it; it is to hold what the toolkit's evaluation tool "
-            "printed, its error output included"
+            "printed, its error output included",
+            topic="report",
         )
     return value

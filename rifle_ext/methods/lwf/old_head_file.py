@@ -55,16 +55,18 @@ def read(checkpoint: Path) -> Tuple[Dict[str, Tensor], Dict[str, Tensor]]:
     if not path.is_file():
         raise RifleError(
             f"{path}: there is no such file: {checkpoint.name} was not written by a training with "
-            "an lwf block, or its old head was taken away"
+            "an lwf block, or its old head was taken away",
+            topic="resume",
         )
     tensors, held = _read(checkpoint), _read(path)
     if not {TENSORS, CHECKPOINT} <= held.keys():
-        raise RifleError(f"{path}: it holds no old head")
+        raise RifleError(f"{path}: it holds no old head", topic="resume")
     if held[CHECKPOINT] != _digest(tensors):
         raise RifleError(
             f"{path}: it belongs to another state of {checkpoint.name} than the one beside it; a "
             "training that is killed while it writes a checkpoint anew leaves such a pair, and so "
-            "does a file that was copied or written without the other; take another checkpoint"
+            "does a file that was copied or written without the other; take another checkpoint",
+            topic="resume",
         )
     return tensors, held[TENSORS]
 
@@ -78,7 +80,8 @@ def _read(path: Path) -> Dict[str, Any]:
         content = paddle.load(str(path))
     except Exception as error:  # whatever Paddle says of half a file
         said = f"{path}: cannot be read ({type(error).__name__}: {error})"
-        raise RifleError(f"{said}; a training was killed while it wrote it, perhaps") from error
+        said += "; a training was killed while it wrote it, perhaps"
+        raise RifleError(said, topic="resume") from error
     if not isinstance(content, dict):
-        raise RifleError(f"{path}: no file of tensors")
+        raise RifleError(f"{path}: no file of tensors", topic="resume")
     return content
