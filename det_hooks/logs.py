@@ -30,7 +30,7 @@ def from_text(lines: Iterable[str]) -> Optional[Curves]:
     curves, step, epoch, ends = Curves("det", "mAP"), 0, 0, 0
     measured: Optional[float] = None
     for line in lines:
-        trained, coco, voc = TRAIN.search(line), COCO.search(line), VOC.search(line)
+        trained = TRAIN.search(line)
         if trained:
             now, index, length = (int(trained[i]) for i in (1, 2, 3))
             if measured is not None:
@@ -44,15 +44,28 @@ def from_text(lines: Iterable[str]) -> Optional[Curves]:
             took = SECONDS.search(line)
             if took:
                 curves.seconds[step] = float(took[1])
-        elif coco and curves.losses and measured is None:
-            measured = max(0.0, float(coco[1]))  # -1: no object at all
-        elif EMPTY in line and curves.losses and measured is None:
-            measured = 0.0
-        elif voc and curves.losses and measured is None:
-            measured = float(voc[1]) / 100
+        elif curves.losses and measured is None:
+            measured = _measured(line)
     if measured is not None:
         curves.metrics[ends] = measured
     return curves if curves.losses else None
+
+
+def evaluation(lines: Iterable[str]) -> Optional[float]:
+    """The mAP in what `tools/eval.py` prints; the first one, as of boxes before masks.
+
+    None if there is none.
+    """
+    return next((found for found in map(_measured, lines) if found is not None), None)
+
+
+def _measured(line: str) -> Optional[float]:
+    coco, voc = COCO.search(line), VOC.search(line)
+    if coco:
+        return max(0.0, float(coco[1]))  # -1: no object at all
+    if EMPTY in line:
+        return 0.0
+    return float(voc[1]) / 100 if voc else None
 
 
 def from_scalars(scalars: Scalars, start: int) -> Optional[Curves]:

@@ -46,6 +46,12 @@ def from_text(lines: Iterable[str]) -> Optional[Curves]:
     return curves if curves.losses else None
 
 
+def evaluation(lines: Iterable[str]) -> Optional[float]:
+    """The mIoU in what `tools/val.py` prints; the last one. None if there is none."""
+    found = [evaluated[1] for evaluated in map(EVALUATION.search, lines) if evaluated]
+    return float(found[-1]) if found else None
+
+
 def from_scalars(scalars: Scalars, start: int) -> Optional[Curves]:
     """From a VisualDL record; None if it is none of PaddleSeg's."""
     if "Train/loss" not in scalars:

@@ -2,13 +2,17 @@
 
 Digits 0 to 4, then 5 to 9: each model is trained on the old task once (with benchmarks/transfer,
 whose data and trainings these are), and then fine-tuned, whole, on the new one, with each weight
-and each seed. `python -m benchmarks.lwf.table` prints what came out.
+and each seed. `python -m benchmarks.lwf.table` prints what came out; `--list` what there is to run.
+
+Resumable: what was trained on the old task, its evaluation and each fine-tuning that is done stay;
+one that was interrupted begins anew.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
 import shutil
 import subprocess
 import sys
@@ -31,8 +35,11 @@ RESULTS = Path(__file__).parent / "results/runs.jsonl"
 STEPS = 480
 """Of a fine-tuning: whole epochs of its 24 images."""
 
-WEIGHTS = {"pp_liteseg": (0, 1, 3, 10), "gfl": (0, 1, 10), "ppyoloe": (0, 1, 10)}
+WEIGHTS = (0, 1, 3, 10)
 """What is tried of `weight`; 0 is plain fine-tuning."""
+
+TRIED = ("pp_liteseg", "gfl", "ppyoloe")
+"""Keys of `benchmarks.transfer.places.MODELS`."""
 
 REGIME = "clean"
 LIMIT = 3600
@@ -46,7 +53,7 @@ class Run:
     Attributes
     ----------
     model
-        A key of `benchmarks.transfer.places.MODELS`.
+        One of `TRIED`.
     weight
         That of the block.
     seed
@@ -76,19 +83,22 @@ def main() -> None:
     add("--results", type=Path, default=RESULTS, help="JSON lines, one for each training")
     add("--seeds", type=parse_seeds, default=range(5), help="such as 0-4")
     add("--only", default="", help="beginnings of the keys to run: model/weight/seed")
+    add("--list", action="store_true", help="say what is done and what is missing, and run nothing")
     add("--device", choices=["cpu", "gpu"], default="cpu")
     chosen = parser.parse_args()
     chosen.work, chosen.data = chosen.work.resolve(), None
     for run in wanted(chosen.seeds):
         if run.key.startswith(tuple(chosen.only.split(","))):
-            lines = read(chosen.results)
-            if not is_done(lines, run.key, digest(run)):
+            done = is_done(read(chosen.results), run.key, digest(run))
+            if chosen.list:
+                print(f"{run.key}: {'done' if done else 'missing'}")
+            elif not done:
                 print(attempt(run, chosen), flush=True)
 
 
 def wanted(seeds: Any) -> List[Run]:
     """Seed by seed, so that each is complete before the next begins."""
-    return [Run(m, w, s) for s in seeds for m, weights in WEIGHTS.items() for w in weights]
+    return [Run(model, weight, s) for s in seeds for model in TRIED for weight in WEIGHTS]
 
 
 def attempt(run: Run, chosen: argparse.Namespace) -> str:
@@ -103,7 +113,8 @@ def do(run: Run, chosen: argparse.Namespace) -> str:
     """Train, evaluate both tasks, and write the result; returns a line about it."""
     scenes = data.prepare(chosen.work / "data", "digits", None)
     data.write_few(scenes, "digits", REGIME, REGIMES[REGIME], run.seed)
-    old = whole_model(pretrain(run.place, scenes, chosen).parent)
+    before_it = pretrain(run.place, scenes, chosen).parent
+    old, begun = whole_model(before_it), cpu_seconds()
     folder = chosen.work / "lwf" / run.key
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -116,10 +127,17 @@ def do(run: Run, chosen: argparse.Namespace) -> str:
     kept = old_model(toolkit, folder / "config.yml", trained, old)
     source = settings.source_config(run.model, scenes, folder / "unused")
     line["old"] = evaluate(toolkit, source, kept, folder)
-    line["before"] = evaluate(toolkit, source, old, folder)
+    line["cpu_seconds"] = round(cpu_seconds() - begun)  # of this run alone
+    line["before"] = evaluated_once(toolkit, source, old, before_it)
     append(chosen.results, {**line, **records.environment()})
     shutil.rmtree(folder)
     return f"{run.key}: old {line['old']:.4f} of {line['before']:.4f}, new {line['new']:.4f}"
+
+
+def cpu_seconds() -> float:
+    """What the processes that have ended took of the CPU."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def config_of(run: Run, scenes: Path, old: Path) -> Dict[str, Any]:
@@ -145,6 +163,14 @@ def whole_model(folder: Path) -> Path:
     """The model that a training has written last, its output layers included."""
     files = [p for p in (folder / "out").rglob("*.pdparams") if "best_model" not in str(p)]
     return max(files, key=lambda path: path.stat().st_mtime)
+
+
+def evaluated_once(toolkit: str, config: Dict[str, Any], weights: Path, folder: Path) -> float:
+    """As `evaluate`; what came out is kept in the folder for the runs that follow."""
+    kept = folder / "evaluated.json"
+    if not kept.exists():
+        kept.write_text(json.dumps({"metric": evaluate(toolkit, config, weights, folder)}))
+    return float(json.loads(kept.read_text())["metric"])
 
 
 def evaluate(toolkit: str, config: Dict[str, Any], weights: Path, folder: Path) -> float:

@@ -15,7 +15,8 @@ import paddle
 
 from rifle_ext.commands.training_options import toolkits
 from rifle_ext.heads.classes import depending, shapes_of
-from rifle_ext.methods.lwf.export import HEAD, export
+from rifle_ext.methods.lwf import old_head_file
+from rifle_ext.methods.lwf.export import export
 from rifle_ext.runtime.compat import before_paddle
 from rifle_ext.training.setup import Request
 
@@ -35,10 +36,10 @@ def old_model(toolkit: str, config: Path, trained: Path, old: Path) -> Path:
         The whole models after and before it.
     """
     output = trained.with_name("old.pdparams")
-    if not trained.with_suffix(HEAD).exists():
+    if not trained.with_suffix(old_head_file.ENDING).exists():
         before = paddle.load(str(old))
         head = {name: before[name] for name in of_classes(toolkit, config)}
-        paddle.save(head, str(trained.with_suffix(HEAD)))
+        old_head_file.write(trained, paddle.load(str(trained)), head)
     export(trained, output)
     return output
 

@@ -60,7 +60,7 @@ def find_outputs(
     forward: Forward,
     losses: bool = False,
     second: Optional[nn.Layer] = None,
-    method: str = "rifle",
+    method: Optional[str] = "rifle",
 ) -> Outputs:
     """The output layers of a model.
 
@@ -82,7 +82,7 @@ def find_outputs(
         the same parameters and can be: then nothing of the model is touched. And it tells constants
         from layers that were frozen later.
     method
-        Key of the block whose `layers` asks for them, for messages.
+        Key of the block whose `layers` asks for them, for messages; None if no block can name them.
 
     Raises
     ------
@@ -100,31 +100,29 @@ def find_outputs(
         try:
             found = _found(model, [], forward, losses, {*trainable, *frozen})
         except CannotRun as error:
+            advice = f"; name the layers in {method}.layers" if method else ""
             raise RifleError(
-                f"the output layers could not be found: {error}; name the layers to reset in "
-                "`layers`",
-                topic=error.topic,
+                f"the output layers could not be found: {error}{advice}", topic=error.topic
             ) from error.__cause__
     if not alike and found and not found & trainable.keys():
         found = _found(model, [], forward, losses, set(trainable))
     chosen = {name: parameter for name, parameter in trainable.items() if name in found}
     if not chosen:
-        raise RifleError(f"{method}.layers: {_no_outputs(model, sorted(found))}", topic="layers")
+        raise RifleError(_no_outputs(model, sorted(found), method), topic="layers")
     return Outputs(chosen, tuple(name for name in frozen if name in found))
 
 
-def _no_outputs(model: nn.Layer, frozen: List[str]) -> str:
-    said = f"the outputs of {type(model).__name__} come from "
+def _no_outputs(model: nn.Layer, frozen: List[str], method: Optional[str]) -> str:
+    said = f"{method}.layers: " if method else ""
+    said += f"the outputs of {type(model).__name__} come from "
     if frozen:
-        return (
-            f"{said}frozen layers alone ({', '.join(frozen[:8])}), which never change, so there is "
-            "no output layer to be found; train them (stop_gradient = False), or name layers in "
-            "`layers`"
-        )
-    return (
-        f"{said}no trainable parameter, so there is no output layer to be found; name layers in "
-        "`layers`"
-    )
+        said += f"frozen layers alone ({', '.join(frozen[:8])}), which never change"
+    else:
+        said += "no trainable parameter"
+    advice = ["train them (stop_gradient = False)"] if frozen else []
+    advice += ["name layers in `layers`"] if method else []
+    end = f"; {', or '.join(advice)}" if advice else ""
+    return f"{said}, so there is no output layer to be found{end}"
 
 
 def _found_in_second(

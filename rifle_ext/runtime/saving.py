@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator
+from typing import Any, Callable, Dict, Iterator, Mapping
 
 import paddle
 
@@ -16,16 +16,17 @@ ENDING = ".pdparams"
 
 
 @contextlib.contextmanager
-def before_saving(act: Callable[[Path], None]) -> Iterator[None]:
-    """Call `act` with its path before each file of parameters is written inside the block.
+def before_saving(act: Callable[[Path, Mapping[str, Any]], None]) -> Iterator[None]:
+    """Call `act` with path and content before each file of parameters is written inside the block.
 
     Before, and not after: so wherever such a file is whole, what `act` keeps beside it is there.
     """
     original: Callable[..., Any] = paddle.save
 
     def save(obj: Any, path: Any, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(path, (str, os.PathLike)) and str(path).endswith(ENDING):
-            act(Path(path))
+        named = isinstance(path, (str, os.PathLike)) and str(path).endswith(ENDING)
+        if named and isinstance(obj, Mapping):
+            act(Path(path), obj)
         return original(obj, path, *args, **kwargs)
 
     stand_ins: Dict[Callable, Callable] = {original: save}

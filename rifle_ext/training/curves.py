@@ -9,6 +9,7 @@ GROUP = "rifle_ext.logs"
 """Entry points of modules that know what a toolkit keeps of a training. Each has
 
 - ``from_text(lines) -> Optional[Curves]``: from what the train tool prints;
+- ``evaluation(lines) -> Optional[float]``: the metric in what its evaluation tool prints;
 - ``from_scalars(scalars, start) -> Optional[Curves]``: from a VisualDL record, `start` being the
   iterations done before it began;
 - ``checkpoints(folder, steps_per_epoch, total_steps) -> Dict[int, Path]``: files of parameters, by

@@ -192,10 +192,11 @@ class Hook:
         an evaluation.
         """
 
-    def on_save(self, run: TrainingRun, path: Path) -> None:
+    def on_save(self, run: TrainingRun, path: Path, tensors: Mapping[str, Tensor]) -> None:
         """A file of the model's parameters is about to be written, by this process.
 
-        What belongs beside it can be kept there.
+        What belongs beside it can be kept there. `tensors` is what will be in it, by name: those of
+        the model, or of an average of it.
         """
 
     def on_train_end(self, run: TrainingRun) -> None:
@@ -275,10 +276,10 @@ class Hooks(Hook):
                 found[key] = sum(added[1:], added[0]) if added else paddle.zeros([])
         return found
 
-    def on_save(self, run: TrainingRun, path: Path) -> None:
+    def on_save(self, run: TrainingRun, path: Path, tensors: Mapping[str, Tensor]) -> None:
         """Each in its order."""
         for hook in self._hooks:
-            hook.on_save(run, path)
+            hook.on_save(run, path, tensors)
 
     def on_train_end(self, run: TrainingRun) -> None:
         """Each, the other way round, whatever another one raises."""

@@ -9,7 +9,8 @@ from models import X, conv, found, model_of
 from paddle import nn
 from paddle.distributed.fleet.utils import recompute
 
-from rifle_ext.errors import RifleError
+from rifle_ext.errors import CannotRun, RifleError
+from rifle_ext.heads.outputs import find_outputs
 
 
 def test_the_last_of_several_layers():
@@ -284,6 +285,35 @@ def test_a_model_whose_outputs_need_no_parameters_is_refused():
     model = model_of(lambda s, x: [x, s.backbone(x).detach()])
     with pytest.raises(RifleError, match="come from no trainable parameter"):
         found(model)
+
+
+@pytest.mark.parametrize("method", ["freeze_out", None])
+def test_messages_name_the_block_that_asks_or_none(method):
+    """One that has no `layers` is not told to name some."""
+    nothing = model_of(lambda s, x: [x, s.backbone(x).detach()])
+    frozen, second = (
+        model_of(lambda s, x: s.head(s.backbone(x)), head=conv(4, 2)) for _ in range(2)
+    )
+    for parameter in frozen.head.parameters():
+        parameter.stop_gradient = True
+
+    def run(model):
+        return lambda other=model: other(paddle.to_tensor(X))
+
+    def cannot(*unused):
+        raise CannotRun("it cannot be run")
+
+    for model, forward, advice in (
+        (nothing, run(nothing), ["name layers in `layers`"]),
+        (frozen, run(frozen), ["train them", "name layers in `layers`"]),
+        (frozen, cannot, ["name the layers in freeze_out.layers"]),
+    ):
+        with pytest.raises(RifleError) as caught:
+            find_outputs(model, forward, second=second, method=method)
+        said = str(caught.value)
+        assert "rifle.layers" not in said
+        assert [a for a in advice if a in said] == [a for a in advice if method or "train" in a]
+        assert ("freeze_out.layers" in said) == (method is not None)
 
 
 def test_the_probe_is_invisible():

@@ -1,18 +1,24 @@
 """Train a PaddleSeg model to its end, killed again and again at random moments and resumed.
 
-Usage: killed_runs.py CONFIG SAVE_DIR KILLS SEED
+Usage: killed_runs.py CONFIG SAVE_DIR KILLS SEED [best]
 
-Each life is a forked process, so that it costs no imports. Prints ``LIVES n``.
+Each life is a forked process, so that it costs no imports. Prints ``LIVES n``. With ``best`` each
+iteration is evaluated and is the best one so far, so that the best model is written anew each time,
+and what a kill leaves of it is copied to SAVE_DIR/left/n.
 """
 
 import zlib  # noqa: F401  isort: skip
+import importlib
+import itertools
 import os
 import random
+import shutil
 import signal
 import sys
 import time
 from pathlib import Path
 
+import old_and_new  # noqa: F401  which registers more
 import paddle
 from paddleseg.core import train
 from paddleseg.cvlibs import Config, SegBuilder
@@ -38,16 +44,27 @@ def checkpoints(folder):
     return sorted(found, key=lambda path: int(path.name.split("_")[1]))
 
 
-def live(path, folder):
+def better_and_better(*args, **kwargs):
+    """An evaluation: mIoU, and four more things."""
+    return next(NUMBERS), 0.0, 0.0, 0.0, 0.0
+
+
+NUMBERS = itertools.count(1)
+
+
+def live(path, folder, best):
     """One process of the training: from the last whole checkpoint to the end."""
     config = Config(path)
     utils.set_seed(7)
     builder = SegBuilder(config)
     whole = [checkpoint for checkpoint in checkpoints(folder)[-2:] if complete(checkpoint)]
-    with replaced(paddle.io, DistributedBatchSampler=InOrder):
+    loop = importlib.import_module("paddleseg.core.train")
+    evaluated = replaced(loop, evaluate=better_and_better)
+    with replaced(paddle.io, DistributedBatchSampler=InOrder), evaluated:
         train(
             builder.model,
             builder.train_dataset,
+            val_dataset=builder.val_dataset if best else None,
             optimizer=builder.optimizer,
             losses=builder.loss,
             save_dir=folder,
@@ -59,7 +76,7 @@ def live(path, folder):
         )
 
 
-def main(path, folder, kills, seed):
+def main(path, folder, kills, seed, best=""):
     draw = random.Random(int(seed))
     lives = 0
     while True:
@@ -68,7 +85,7 @@ def main(path, folder, kills, seed):
         if process == 0:
             code = 1
             try:
-                live(path, folder)
+                live(path, folder, best)
                 code = 0
             finally:
                 os._exit(code)
@@ -77,23 +94,41 @@ def main(path, folder, kills, seed):
             assert status == 0, status
             print(f"LIVES {lives}")
             return
-        _kill_at_random(process, folder, draw)
+        _kill_at_random(process, folder, draw, best)
+        if best and (Path(folder) / "best_model").exists():
+            shutil.copytree(Path(folder) / "best_model", Path(folder) / f"left/{lives}")
 
 
-def _kill_at_random(process, folder, draw):
-    """After as many new checkpoints as drawn, or while the training is being set up."""
+def _kill_at_random(process, folder, draw, best):
+    """After as many new checkpoints as drawn, or while the training is being set up.
+
+    Of the best model, about when one of its files has been written and the others have not.
+    """
     before, more = len(checkpoints(folder)), draw.choice([0, 1, 2, 3])
     limit = time.monotonic() + (draw.uniform(0, 1) if more == 0 else 60)
     while len(checkpoints(folder)) < before + more or more == 0:
         if time.monotonic() > limit or os.waitpid(process, os.WNOHANG)[0]:
             break
         time.sleep(0.002)
-    time.sleep(draw.uniform(0, 0.1))
+    if best and more:
+        head = Path(folder) / "best_model/model.pdlwf"
+        written = _written(head)
+        while _written(head) == written and time.monotonic() < limit:
+            pass
+    time.sleep(draw.uniform(0, 0.002 if best else 0.1))
     try:
         os.kill(process, signal.SIGKILL)
         os.waitpid(process, 0)
     except (ProcessLookupError, ChildProcessError):
         raise SystemExit("a life ended by itself before it could be killed") from None
+
+
+def _written(path):
+    """When."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
 
 
 if __name__ == "__main__":

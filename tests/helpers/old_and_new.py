@@ -1,11 +1,12 @@
 """Small models that are trained on an old task, whole, and then on a new one."""
 
-import paddle
 import yaml
 from paddle import nn
 from paddleseg.cvlibs import manager
 from paddleseg.utils import utils
 from seg_runs import TinySeg
+
+from rifle_ext.methods.lwf import old_head_file
 
 
 @manager.MODELS.add_component
@@ -46,6 +47,31 @@ class Tangled(nn.Layer):
         return [nn.functional.interpolate(y, x.shape[2:]) for y in (logits, coarse)]
 
 
+@manager.MODELS.add_component
+class Sized(TinyLoaded):
+    """Its last layer is given a size beside its input."""
+
+    def __init__(self, num_classes, pretrained=None, **options):
+        TinySeg.__init__(self, num_classes, **options)
+        self.last = nn.Conv2DTranspose(8, num_classes, 3, stride=2, padding=1)
+        utils.load_entire_model(self, pretrained)
+
+    def forward(self, x):
+        feature = self.neck(self.backbone(x))
+        logits = self.last(feature, output_size=[2 * size for size in feature.shape[2:]])
+        return [nn.functional.interpolate(logits, x.shape[2:], mode="bilinear")] * 2
+
+
+@manager.MODELS.add_component
+class Heeding(TinyLoaded):
+    """Cannot be run in evaluation on what it is trained on."""
+
+    def forward(self, x):
+        if not self.training:
+            raise KeyError("history")
+        return super().forward(x)
+
+
 class Tasks:
     """Trainings on an old task and on a new one, of a model in PaddleSeg."""
 
@@ -81,7 +107,7 @@ class Tasks:
 
     def head(self, name="new", step=12):
         """What is kept beside a checkpoint."""
-        return numpy(paddle.load(str(self.seg.folder / name / f"iter_{step}/model.pdlwf")))
+        return numpy(old_head_file.read(self.seg.folder / name / f"iter_{step}/model.pdparams")[1])
 
 
 def numpy(tensors):

@@ -51,3 +51,22 @@ def run_unmodified(tool, home, *flags):
         "runpy.run_path(sys.argv[0], run_name='__main__')"
     )
     return run("-c", code, tool, *flags, PYTHONPATH=str(home))
+
+
+def run_all_unmodified(home, *commands, timeout=200):
+    """Run tools of a checkout as they are, one after the other in one process; what each prints."""
+    mark = "--- next tool"
+    code = (
+        "import zlib, json, runpy, sys; from pathlib import Path; home = Path(sys.argv[1]); "
+        "commands = json.loads(sys.argv[2]); "
+        f"[(setattr(sys, 'argv', [str(home / c[0]), *c[1:]]), "
+        "runpy.run_path(sys.argv[0], run_name='__main__'), "
+        f"print({mark!r}, flush=True)) for c in commands]"
+    )
+    given = json.dumps([[str(part) for part in command] for command in commands])
+    environment = {"PYTHONPATH": str(home), "PYTHONUNBUFFERED": "1"}
+    done = run("-c", code, home, given, timeout=timeout, **environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    printed = done.stdout.split(mark)[:-1]
+    assert len(printed) == len(commands)
+    return printed

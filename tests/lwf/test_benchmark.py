@@ -22,7 +22,7 @@ def test_a_run_is_plain_fine_tuning_of_the_whole_old_model_but_for_the_block():
 def test_each_setting_has_a_digest_of_its_own():
     runs = runner.wanted(range(2))
     assert len({runner.digest(run) for run in runs}) >= len({(r.model, r.weight) for r in runs})
-    assert len({run.key for run in runs}) == len(runs) == 20
+    assert len({run.key for run in runs}) == len(runs) == 24
 
 
 def test_the_table_has_means_over_seeds():

@@ -11,8 +11,10 @@ from det_runs import TINY, DetRuns, with_answers
 from old_and_new import numpy
 from seg_runs import same
 
+from det_hooks import logs
 from rifle_ext.errors import RifleError
 from rifle_ext.methods.lwf import hook as lwf_hook
+from rifle_ext.methods.lwf import old_head_file
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -65,7 +67,7 @@ class Tasks:
         return self.det.folder / "output" / name
 
     def head(self, name="new", epoch="model_final"):
-        return numpy(paddle.load(str(self.out(name) / f"{epoch}.pdlwf")))
+        return numpy(old_head_file.read(self.out(name) / f"{epoch}.pdparams")[1])
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +197,7 @@ def test_a_resumed_training_goes_on_exactly(tasks):
     assert not same(held["1"], held["model_final"])
 
 
-def test_the_old_model_for_the_toolkits_own_evaluation(tasks):
+def test_the_old_model_for_the_toolkits_own_evaluation(tasks, capsys):
     """The export, loaded and evaluated by PaddleDetection for the old number of classes."""
     from det_runs import workspace_kept
     from ppdet.core.workspace import load_config
@@ -221,10 +223,17 @@ def test_the_old_model_for_the_toolkits_own_evaluation(tasks):
         trainer.load_weights(str(output))
         state = numpy(trainer.model.state_dict())
         trainer._reset_metrics = lambda: None  # which would forget the results
+        capsys.readouterr()
         trainer.evaluate()
-        assert len(trainer._metrics[0].get_results()["bbox"]) == 12
+        results = trainer._metrics[0].get_results()["bbox"]
+    assert len(results) == 12
+    printed = logs.evaluation(capsys.readouterr().out.splitlines())
+    assert printed == pytest.approx(max(0, results[0]), abs=6e-4)
     head = tasks.head()
     assert all(np.array_equal(state[n], head[n]) for n in CLASSES)
+    (tasks.out() / "0.pdlwf").replace(tasks.out() / "model_final.pdlwf")  # of two steps
+    with pytest.raises(RifleError, match="another state of model_final.pdparams than the one"):
+        export(tasks.out() / "model_final", output)
 
 
 def test_what_is_refused(tasks, det):
@@ -232,6 +241,6 @@ def test_what_is_refused(tasks, det):
         tasks.new({"num_classes": 9}, "nine")
     with pytest.raises(RifleError, match="the config names no pretrain_weights"):
         det.train(det.config("none.yml", lwf=None))
-    with pytest.raises(RifleError, match="0.pdlwf: there is no such file, so the checkpoint that"):
+    with pytest.raises(RifleError, match="0.pdlwf: there is no such file: 0.pdparams was"):
         tasks.new("plain", "plain")
         tasks.new(None, resume=tasks.out("plain") / "0")

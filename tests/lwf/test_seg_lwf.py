@@ -174,7 +174,7 @@ def test_a_resumed_training_goes_on_exactly(tasks, same_order):
 
 def test_a_checkpoint_without_an_old_head_cannot_be_resumed(tasks):
     tasks.new("plain", "plain")
-    with pytest.raises(RifleError, match="model.pdlwf: there is no such file, so the checkpoint"):
+    with pytest.raises(RifleError, match="resumed: .*model.pdlwf: there is no such file: "):
         tasks.new(None, resume_model=str(tasks.seg.folder / "plain/iter_8"))
 
 
@@ -252,7 +252,7 @@ def test_the_old_model_for_the_toolkits_own_tools(tasks, capsys):
     assert np.allclose(loaded(image)[0].numpy(), answer.numpy(), atol=1e-5)
     assert cli.main(["lwf-export", str(tasks.old), str(old)]) == 2
     assert (
-        "model.pdlwf: no old head; give a file that a training with an lwf"
+        "model.pdlwf: there is no such file: model.pdparams was not written by a training with an"
         in capsys.readouterr().err
     )
 
@@ -283,6 +283,19 @@ def test_a_model_whose_last_layer_stands_on_others_of_the_classes_is_refused(seg
     tasks = Tasks(seg, "Tangled")
     with pytest.raises(RifleError, match="Tangled: what last answers depends on other layers"):
         tasks.new(None)
+
+
+def test_the_reason_of_a_refusal_is_the_true_one(seg, old):
+    with pytest.raises(RifleError, match="Sized: what last answers follows not from its input"):
+        Tasks(seg, "Sized").new(None, "sized")
+    said = r"lwf: in evaluation, as a teacher is, Heeding cannot be run on .*KeyError: 'history'"
+    with pytest.raises(RifleError, match=said):
+        Tasks(seg, "Heeding", old).new(None, "heeding")
+    weights = {n: v for n, v in paddle.load(str(old)).items() if n != "aux.bias"}
+    paddle.save({**weights, "aux.bias": paddle.zeros([9])}, str(seg.folder / "odd.pdparams"))
+    said = "its tensors are of several numbers of classes: .* or say the number: lwf.num_classes"
+    with pytest.raises(RifleError, match=said):
+        Tasks(seg, old=old).new({"teacher": str(seg.folder / "odd.pdparams")}, "odd")
 
 
 def test_beside_rifle_the_new_head_is_reset_and_the_old_one_is_not(tasks):

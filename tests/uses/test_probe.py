@@ -116,5 +116,5 @@ def test_a_model_that_no_made_up_image_suits_is_refused(seg):
     if "Picky" not in manager.MODELS.components_dict:
         manager.MODELS.add_component(Picky)
     path = seg.config(**fields("Picky"))
-    with pytest.raises(RifleError, match=r"made-up images.*no image.*name the layers to reset"):
+    with pytest.raises(RifleError, match=r"made-up images.*no image.*name the layers in rifle"):
         seg.train(path)

@@ -26,6 +26,12 @@ def add_command(commands: Any) -> None:
         help="what the train tool printed, or a folder of VisualDL records, if that is not in the "
         "output folder (of one training only)",
     )  # fmt: skip
+    add(
+        "--old-task", nargs="+", type=Path, default=[], metavar="PATH",
+        help="what the toolkit's evaluation tool printed of the old task of a training on a new "
+        "one, if that is not in the output folder as old_task.log: of the model after it and, as "
+        "a second file, of the model before it (old_task_before.log)",
+    )  # fmt: skip
     add("-o", "--output", type=Path, metavar="PNG", help="draw a picture, too: png, svg or pdf")
 
 
@@ -39,8 +45,14 @@ def run(chosen: argparse.Namespace) -> int:
         raise RifleError(
             "--log: for one SAVE_DIR only; put each log into its output folder", topic="options"
         )
+    if chosen.old_task and (len(chosen.folders) > 1 or len(chosen.old_task) > 2):
+        raise RifleError(
+            "--old-task: for one SAVE_DIR only, after and before; put those of several into their "
+            "output folders as old_task.log and old_task_before.log",
+            topic="options",
+        )
     outputs = {name for folder in chosen.folders for name in outputs_of(folder)}
-    runs = [load(folder, chosen.log, outputs) for folder in chosen.folders]
+    runs = [load(folder, chosen.log, outputs, chosen.old_task) for folder in chosen.folders]
     kinds = {run.curves.metric for run in runs}
     if len(kinds) > 1:
         raise RifleError(

@@ -10,16 +10,16 @@ from statistics import fmean, stdev
 from typing import Any, Collection, Dict, List, Optional, Sequence, Set, Tuple
 
 from rifle_ext.commands.blocks import block_models
+from rifle_ext.commands.report.change import Change, from_checkpoints, tracked
 from rifle_ext.commands.report.freezing import Freezing
+from rifle_ext.commands.report.old_task import OldTask
+from rifle_ext.commands.report.old_task import read as read_old_task
 from rifle_ext.commands.report.reading import read, readers, texts_of
 from rifle_ext.commands.report.recovery import Recovery, recoveries
 from rifle_ext.commands.report.told import lines_of, told
 from rifle_ext.errors import RifleError
 from rifle_ext.training.curves import Curves
 from rifle_ext.training.events import FILE_NAME
-
-Change = Dict[int, Dict[str, float]]
-"""How far each stage moved in each period, which is named by the iteration it began after."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ class Run:
         Whether its log speaks of RIFLE, even if there are no events.
     notes
         What was found elsewhere than in its place, or not at all, a sentence each.
+    old_task
+        What became of the old task, if an evaluation of it is known.
     """
 
     folder: Path
@@ -68,6 +70,7 @@ class Run:
     freezings: Tuple[Freezing, ...] = ()
     told: bool = False
     notes: Tuple[str, ...] = ()
+    old_task: Optional[OldTask] = None
 
     @property
     def reset_steps(self) -> List[int]:
@@ -122,7 +125,12 @@ def _changed(key: str, block: Dict[str, Any]) -> Dict[str, Any]:
     return {name: value for name, value in block.items() if value != defaults.get(name)}
 
 
-def load(folder: Path, logs: Sequence[Path] = (), outputs: Collection[str] = ()) -> Run:
+def load(
+    folder: Path,
+    logs: Sequence[Path] = (),
+    outputs: Collection[str] = (),
+    old_task: Sequence[Path] = (),
+) -> Run:
     """Read a training.
 
     Parameters
@@ -134,6 +142,8 @@ def load(folder: Path, logs: Sequence[Path] = (), outputs: Collection[str] = ())
     outputs
         Names of output layers' parameters, which are left out where checkpoints are compared, as
         are those that this training reset.
+    old_task
+        Where evaluations of its old task are, if not there (`rifle_ext.commands.report.old_task`).
 
     Raises
     ------
@@ -164,17 +174,17 @@ def load(folder: Path, logs: Sequence[Path] = (), outputs: Collection[str] = ())
     elif missing:
         notes.append(f"{path} breaks off: the resets after that are those that the log tells of")
     resets.update(missing)
-    change, change_from = _tracked(events), "track"
+    change, change_from = tracked(events), "track"
     if not change and not missing:
         head = {*outputs, *outputs_of(folder)}
         files = readers()[curves.toolkit].checkpoints(path.parent, epoch, total)
-        change, change_from = _from_checkpoints(files, sorted(resets), head), "checkpoints"
+        change, change_from = from_checkpoints(files, sorted(resets), head), "checkpoints"
     return Run(
         folder,
         {e.get("method", "rifle"): e.get("block", {}) for e in events if e["event"] == "plan"},
         total,
         [resets[step] for step in sorted(resets)],
-        {way["step"]: way["expected"] for way in (plan or {}).get("recovery", ())},
+        _expected(events),
         curves,
         change,
         change_from if change else "",
@@ -186,13 +196,20 @@ def load(folder: Path, logs: Sequence[Path] = (), outputs: Collection[str] = ())
         ),
         said.anything,
         tuple(notes),
+        read_old_task(folder, old_task, curves.toolkit, curves.metric),
     )
+
+
+def _expected(events: Sequence[Dict[str, Any]]) -> Dict[int, Optional[int]]:
+    """By the last plan that says it: another method's may have been written after it."""
+    plans = [e["recovery"] for e in events if e["event"] == "plan" and "recovery" in e]
+    return {way["step"]: way["expected"] for way in (plans[-1] if plans else ())}
 
 
 def _is_act(event: Dict[str, Any]) -> bool:
     """Whether it is something that a method other than RIFLE did at a step."""
-    kinds = ("resume", "freeze")
-    return "method" in event and "step" in event and event["event"] not in kinds
+    others = ("resume", "freeze", "end")
+    return "method" in event and "step" in event and event["event"] not in others
 
 
 def _events_file(folder: Path) -> Tuple[Path, List[str]]:
@@ -245,51 +262,10 @@ def events_of(path: Path) -> List[Dict[str, Any]]:
 def _is_superseded(event: Dict[str, Any], resumed: int) -> bool:
     """What is done after a step belongs to what follows; a look at the weights, to before."""
     kind = event["event"]
-    return (kind in ("reset", "freeze") and event["step"] >= resumed) or (
+    done_again = kind in ("reset", "freeze") or _is_act(event)
+    return (done_again and event["step"] >= resumed) or (
         kind == "weights" and event["step"] > resumed
     )
-
-
-def _tracked(events: Sequence[Dict[str, Any]]) -> Change:
-    looks = {e["since"]: e["change"] for e in events if e["event"] == "weights"}
-    return {since: looks[since] for since in sorted(looks)}
-
-
-def _from_checkpoints(
-    files: Dict[int, Path], resets: Sequence[int], head: Collection[str]
-) -> Change:
-    """Between the first and the last checkpoint of each period, the output layers left out.
-
-    A checkpoint at a reset holds what was there before it: it ends one period, and as the rest of
-    the model is not changed by a reset, it begins the next.
-    """
-    bounds = [0, *resets, max(files, default=0)]
-    change: Change = {}
-    for begin, end in zip(bounds, bounds[1:]):
-        inside = sorted(step for step in files if begin <= step <= end)
-        if len(inside) > 1:
-            change[inside[0]] = _compare(files[inside[0]], files[inside[-1]], head)
-    return change
-
-
-def _compare(before: Path, after: Path, head: Collection[str]) -> Dict[str, float]:
-    from rifle_ext.runtime.compat import before_paddle
-
-    before_paddle()
-    import paddle
-
-    from rifle_ext.training.weight_change import relative_change
-
-    statistics = ("._mean", "._variance")
-    old, new = (
-        {
-            name: value
-            for name, value in paddle.load(str(path), return_numpy=True).items()
-            if name not in head and not name.endswith(statistics) and hasattr(value, "dtype")
-        }
-        for path in (before, after)
-    )
-    return relative_change(old, new)
 
 
 def spread(values: Sequence[float]) -> Tuple[Optional[float], Optional[float]]:

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from rifle_ext.commands.report.freezing import saved
+from rifle_ext.commands.report.old_task import OldTask
 from rifle_ext.commands.report.recovery import Recovery
 from rifle_ext.commands.report.runs import Run, spread
 
@@ -35,6 +36,8 @@ def _show_run(run: Run, console: Console) -> None:
             f"  {run.curves.metric} {run.best[1]:.4f} at best, after {run.best[0]} iterations; "
             f"{run.last[1]:.4f} at the end"
         )
+    if run.old_task is not None:
+        say(f"  old task: {run.curves.metric} " + _old_task(run.old_task))
     for index, recovery in enumerate(run.recoveries, start=1):
         expected = _expected(run, recovery.step)
         say(f"  reset {index} after iteration {recovery.step}: " + _loss(recovery) + expected)
@@ -43,14 +46,33 @@ def _show_run(run: Run, console: Console) -> None:
     if run.resets:
         seconds = sum(reset["duration_ms"] for reset in run.resets) / 1000
         say(f"  the resets took {seconds:.2f} s in all")
-    for method, kind, step in run.acts:
-        say(f"  {escape(method)}: {escape(kind)} after iteration {step}")
+    for line in _acts(run):
+        say(f"  {escape(line)}")
     for line in _freezings(run):
         say(f"  {escape(line)}")
     if run.change:
         source = {"track": "tracked", "checkpoints": "by the checkpoints"}[run.change_from]
         say(f"  change of the weights in each period, % of their norm ({source})")
         console.print(_change(run))
+
+
+def _old_task(old: OldTask) -> str:
+    if old.before is None:
+        return f"{old.now:.4f} after the training"
+    kept = "" if old.kept is None else f", {old.kept:.0%} of that kept"
+    return f"{old.before:.4f} before the training, {old.now:.4f} after it{kept}"
+
+
+def _acts(run: Run) -> Iterator[str]:
+    """What other methods did, a line for each kind of thing."""
+    steps: Dict[str, List[int]] = defaultdict(list)
+    for method, kind, step in run.acts:
+        steps[f"{method}: {kind}"].append(step)
+    for said, found in steps.items():
+        if len(found) == 1:
+            yield f"{said} after iteration {found[0]}"
+        else:
+            yield f"{said} {len(found)} times, after iterations {found[0]} to {found[-1]}"
 
 
 def _freezings(run: Run) -> Iterator[str]:
@@ -120,8 +142,11 @@ def _compare(runs: Sequence[Run], console: Console) -> None:
     without = spread([run.last[1] for run in runs if run.is_baseline])[0]
     table = Table(box=SIMPLE_HEAD, show_edge=False)
     table.add_column("trained", overflow="fold")
+    with_old = any(run.old_task for run in runs)
     for title in ("runs", f"best {metric}", f"last {metric}", "last, against none"):
         table.add_column(title, justify="right")
+    if with_old:
+        table.add_column(f"old task's {metric}", justify="right")
     for label, group in groups.items():
         lasts = [run.last[1] for run in group]
         difference = ""
@@ -129,7 +154,10 @@ def _compare(runs: Sequence[Run], console: Console) -> None:
         if mean is not None and without is not None and not group[0].is_baseline:
             difference = f"{mean - without:+.4f}"
         best = _spread([run.best[1] for run in group], sign)
-        table.add_row(escape(label), str(len(group)), best, _spread(lasts, sign), difference)
+        row = [escape(label), str(len(group)), best, _spread(lasts, sign), difference]
+        if with_old:
+            row.append(_spread([run.old_task.now for run in group if run.old_task], sign))
+        table.add_row(*row)
     console.print("[bold]compared[/bold]")
     console.print(table)
 

@@ -55,10 +55,14 @@ def check_served(
         if of_classes(our.name):
             answer = _applied(layers[our.name], their.given)
         if not close(answer, our.made):
+            why = (
+                "depends on other layers that depend on the number of classes"
+                if close(_applied(layers[our.name], our.given), our.made)
+                else "follows not from its input alone (its size is given beside that, say)"
+            )
             raise RifleError(
-                f"lwf: {kind}: what {our.name} answers depends on other layers that depend on the "
-                "number of classes, so the old answers cannot be had from the trunk of the new "
-                "model",
+                f"lwf: {kind}: what {our.name} answers {why}, so the old answers cannot be had "
+                "from the trunk of the new model",
                 topic="distillation",
             )
     try:
@@ -67,7 +71,7 @@ def check_served(
         raise RifleError(f"lwf: {error}") from error
 
 
-def _applied(layer: nn.Layer, given: Tensor) -> Optional[Tensor]:
+def _applied(layer: nn.Layer, given: Optional[Tensor]) -> Optional[Tensor]:
     try:
         return layer(given)
     except Exception:  # whatever a layer says of another shape

@@ -8,7 +8,7 @@ from typing import Any
 
 from rifle_ext.errors import RifleError
 
-MODEL, HEAD = ".pdparams", ".pdlwf"
+MODEL = ".pdparams"
 
 
 def add_command(commands: Any) -> None:
@@ -49,15 +49,19 @@ def export(checkpoint: Path, output: Path) -> Any:
     """
     import paddle
 
+    from rifle_ext.methods.lwf import old_head_file
+
     model = checkpoint if checkpoint.suffix == MODEL else Path(f"{checkpoint}{MODEL}")
-    for path, what in ((model, "no such checkpoint"), (model.with_suffix(HEAD), "no old head")):
-        if not path.is_file():
-            raise RifleError(
-                f"lwf-export: {path}: {what}; give a file that a training with an lwf block has "
-                "written",
-                topic="export",
-            )
-    tensors, head = paddle.load(str(model)), paddle.load(str(model.with_suffix(HEAD)))
+    if not model.is_file():
+        raise RifleError(
+            f"lwf-export: {model}: no such checkpoint; give a file that a training with an lwf "
+            "block has written",
+            topic="export",
+        )
+    try:
+        tensors, head = old_head_file.read(model)
+    except RifleError as error:
+        raise RifleError(f"lwf-export: {error}", topic="export") from error
     foreign = [name for name in head if name not in tensors]
     if foreign:
         raise RifleError(

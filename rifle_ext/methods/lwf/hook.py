@@ -14,7 +14,7 @@ from rifle_ext.distillation.teacher import Calls, Teacher, made, numbered
 from rifle_ext.errors import RifleError
 from rifle_ext.heads.catching import Catching
 from rifle_ext.methods.lwf.block import LwfConfig
-from rifle_ext.methods.lwf.old_head import ENDING, OldHead
+from rifle_ext.methods.lwf.old_head import OldHead
 from rifle_ext.methods.lwf.old_task import OldTask, differing
 from rifle_ext.methods.lwf.outlook import outlook, record
 from rifle_ext.training.hooks import Batch, Hook, TrainingRun
@@ -86,7 +86,7 @@ class LwfHook(Hook):
         network, device = task.network, paddle.device.get_device()
         self._head = OldHead(network, task.answers, task.depending)
         if run.resumed is not None:
-            self._head.load(run.resumed.with_suffix(ENDING))
+            self._head.load(run.resumed)
         network.to(device)
         self._head.to(device)
         self._teacher = Teacher(network, task.answers, task.calls)
@@ -142,7 +142,8 @@ class LwfHook(Hook):
         """At the first step of this process."""
         refuse_parts()
         refuse_static_graphs(run.model, self.source + ": lwf: no answer can be caught {without}")
-        self._journal.event("plan", **record(self.block, task, run))
+        block = self.block.model_dump(mode="json")
+        self._journal.event("plan", block=block, **record(self.block, task, run))
         if run.start_step:
             self._journal.event("resume", step=run.start_step)
 
@@ -178,10 +179,10 @@ class LwfHook(Hook):
             self._journal.event("distillation", step=self._step, value=round(value, 6))
             self._journal.scalar("distillation", value, self._step)
 
-    def on_save(self, run: TrainingRun, path: Path) -> None:
+    def on_save(self, run: TrainingRun, path: Path, tensors: Mapping[str, Tensor]) -> None:
         """Keep the old head beside the model's parameters."""
         if self._task is not None:
-            self._head.save(path.with_suffix(ENDING))
+            self._head.save(path, tensors)
 
     def on_train_end(self, run: TrainingRun) -> None:
         """Give everything back."""

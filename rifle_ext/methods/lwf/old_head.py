@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-import os
 from pathlib import Path
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List, Mapping, Sequence
 
 import paddle
 from paddle import Tensor, nn
@@ -13,9 +12,7 @@ from paddle.optimizer import Optimizer
 
 from rifle_ext.distillation.answers import Answer
 from rifle_ext.errors import RifleError
-
-ENDING = ".pdlwf"
-"""Of the file beside a checkpoint's ``.pdparams`` that holds the old head."""
+from rifle_ext.methods.lwf import old_head_file
 
 
 class OldHead:
@@ -68,35 +65,32 @@ class OldHead:
         return {**self._kept, **now}
 
     def load(self, path: Path) -> None:
-        """Go on from the head beside a checkpoint.
+        """Go on from the head beside a checkpoint, given the checkpoint's file.
 
         Raises
         ------
         RifleError
-            If there is none, or it is another model's.
+            If there is none, or it is another step's, or another model's.
         """
-        if not path.is_file():
+        try:
+            _, held = old_head_file.read(path)
+        except RifleError as error:
             raise RifleError(
-                f"{path}: there is no such file, so the checkpoint that is resumed was not made "
-                "with lwf, or its old head was taken away; begin the training anew",
-                topic="resume",
-            )
-        held = paddle.load(str(path))
+                f"lwf: the training cannot be resumed: {error}", topic="resume"
+            ) from error
         for name, layer in self._layers.items():
             for key, tensor in layer.state_dict().items():
                 value = held.get(f"{name}.{key}")
                 if value is None or list(value.shape) != list(tensor.shape):
                     raise RifleError(
-                        f"{path}: it is of another model, or of other classes", topic="resume"
+                        f"{path}: the old head beside it is of another model, or of other classes",
+                        topic="resume",
                     )
                 tensor.set_value(value)
 
-    def save(self, path: Path) -> None:
-        """Write the head into a file."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.tmp")  # a kill leaves the old file, or the new one
-        paddle.save(self.state(), str(partial))
-        os.replace(partial, path)
+    def save(self, path: Path, tensors: Mapping[str, Tensor]) -> None:
+        """Write the head beside a checkpoint's file, in which these tensors will be."""
+        old_head_file.write(path, tensors, self.state())
 
     def begin(self, optimizer: Optimizer) -> None:
         """Let an optimizer step the head, and several processes average its gradients.

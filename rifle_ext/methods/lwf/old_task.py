@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Mapping, Set
+from typing import Any, Dict, List, Mapping, Set
 
 import numpy as np
 import paddle
 from paddle import Tensor, nn
 
 from rifle_ext.distillation.answers import Answer, answers_of, with_sureness
-from rifle_ext.errors import RifleError
+from rifle_ext.errors import CannotRun, RifleError
 from rifle_ext.heads.catching import Call, calls_of
 from rifle_ext.heads.classes import depending, load, number_in, shapes_of
 from rifle_ext.heads.outputs import find_outputs
@@ -86,30 +86,42 @@ class OldTask:
                 f"lwf.teacher: {self.source}: not the weights of this whole model for "
                 f"{self.classes} classes: {error}"
             ) from error
-        outputs = find_outputs(run.model, run.forward, run.gives_losses, same).parameters
+        outputs = self._outputs(run, same)
         self.new = {name: p for name, p in outputs.items() if name in self.depending}
         owners = {name.rpartition(".")[0] for name in outputs}
         other = more if alike else same
         load(other, weights, strict=False)
         _unlike(other, self.depending)
         others = run.classes + 1 if alike else run.classes
-        self.answers = self._answers(block, run, owners, other, others)
         self.network.eval()
+        self.answers = self._answers(block, run, owners, other, others)
+
+    @staticmethod
+    def _outputs(run: TrainingRun, second: nn.Layer) -> Dict[str, Tensor]:
+        try:
+            found = find_outputs(run.model, run.forward, run.gives_losses, second, method=None)
+        except RifleError as error:
+            raise RifleError(f"lwf: {error}") from error
+        return found.parameters
 
     def _number(self, weights: Any, shapes: Any, one_more: Any, classes: int) -> int:
         try:
             return number_in(shapes_of(weights), shapes, one_more, classes)
         except RifleError as error:
             raise RifleError(
-                f"lwf.teacher: {self.source}: {error}; name the weights of a whole model"
+                f"lwf.teacher: {self.source}: {error}; name the weights of a whole model, or "
+                "say the number: lwf.num_classes"
             ) from error
 
     def _answers(
         self, block: LwfConfig, run: TrainingRun, owners: Set[str], other: nn.Layer, others: int
     ) -> List[Answer]:
         """The answers, once it is checked that they can be kept on the trunk of another head."""
-        ours = calls_of(self.network, owners, run.forward, training=False)
-        theirs = calls_of(other, owners, run.forward, training=False)
+        try:
+            ours = calls_of(self.network, owners, run.forward, training=False)
+            theirs = calls_of(other, owners, run.forward, training=False)
+        except CannotRun as error:
+            raise RifleError(f"lwf: in evaluation, as a teacher is, {error}") from error
         trained = calls_of(other, owners, run.forward, training=True)
         check_served(self.network, self._of_classes, ours, theirs, trained)
         numbers = (self.classes, others)

@@ -40,6 +40,8 @@ def record(block: LwfConfig, task: OldTask, run: TrainingRun) -> Dict[str, Any]:
         if said not in answers:
             answers.append(said)
     return {
+        "total_steps": run.total_steps,
+        "steps_per_epoch": run.steps_per_epoch,
         "teacher": task.source,
         "classes": task.classes,
         "weight": block.weight,
