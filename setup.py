@@ -21,8 +21,9 @@ SEG_NEEDS = [
 ]
 DET_NEEDS = [
     *("visualdl>=2.2", "opencv-python", "tqdm", "typeguard", "shapely", "scipy", "terminaltables"),
-    *("Cython", "pycocotools", "setuptools<81", "Pillow", "lapx", "motmetrics", "scikit-learn"),
+    *("Cython", "pycocotools", "setuptools<81", "Pillow", "motmetrics", "scikit-learn"),
     *("scikit-image", "pyclipper", "pyyaml>=5.1", 'imgaug>=0.4; python_version < "3.13"'),
+    *('lapx; python_version >= "3.9"', 'lap; python_version < "3.9"'),  # two of one module
 ]
 """Their own requirements.txt, but for what it asks of old versions of OpenCV."""
 

@@ -36,7 +36,7 @@ def find(gpus: Tuple[Gpu, ...], trouble: str) -> Machine:
         gpu_trouble=trouble,
         world=world,
         homes=homes,
-        index=bool(gpus) and answers(f"{HOPPER.index}paddlepaddle-gpu/"),
+        own_index=bool(gpus) and answers(f"{HOPPER.source}paddlepaddle-gpu/"),
         git=bool(newer) and not everything and all(map(has_branch, (SEG, DET))),
     )
 

@@ -117,7 +117,7 @@ def install(stack: Stack) -> None:
     pip = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     pip += ["-c", PINS[stack.paddle]]
     ran([*pip, "pip", "setuptools", "wheel"])
-    more = ["--extra-index-url", stack.wheel.index] if stack.wheel and stack.wheel.index else []
+    more = ["--extra-index-url", stack.wheel.source] if stack.wheel and stack.wheel.source else []
     ran([*pip, *more, "--editable", f".[{','.join(extras(stack))}]"])
     link(checkouts)
 

@@ -86,7 +86,7 @@ class Machine(NamedTuple):
         The environment variable WORLD.
     homes
         Checkouts that the environment names, by its variable.
-    index, git
+    own_index, git
         Whether Paddle's own package index, and the toolkits' git host, answer.
     """
 
@@ -96,7 +96,7 @@ class Machine(NamedTuple):
     gpu_trouble: str = ""
     world: str = ""
     homes: Dict[str, str] = {}
-    index: bool = False
+    own_index: bool = False
     git: bool = False
 
 
@@ -190,14 +190,14 @@ def _with_gpu(machine: Machine, wheel: Wheel, lacking: List[str]) -> Optional[St
         needed = ".".join(map(str, wheel.driver))
         lacking.append(f"{wheel.requirement} (CUDA {wheel.cuda}) needs driver {needed} or newer")
         return None
-    if not wheel.index:
+    if not wheel.source:
         python = _newest(machine, PYTHONS_2)
         if python is None:
             lacking.append(f"{wheel.requirement} needs Python 3.8 to 3.11")
             return None
         return Stack(machine.pythons[python], 2, wheel)
-    if not machine.index:
-        lacking.append(f"{wheel.index} could not be reached; from where it can: {wheel.command}")
+    if not machine.own_index:
+        lacking.append(f"{wheel.source} could not be reached; from where it can: {wheel.command}")
         return None
     try:
         return _paddle_3(machine, wheel, ())

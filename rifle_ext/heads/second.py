@@ -8,6 +8,8 @@ import numpy as np
 import paddle
 from paddle import Tensor, nn
 
+from rifle_ext.runtime.host import as_float32
+
 FLOATS = (paddle.float16, paddle.bfloat16, paddle.float32, paddle.float64)
 
 
@@ -29,7 +31,7 @@ def frozen_layers(model: nn.Layer, second: Optional[nn.Layer]) -> List[str]:
 
 
 def _equal(parameter: Tensor, other: Tensor) -> bool:
-    return np.array_equal(*(t.astype("float32").numpy() for t in (parameter, other)))
+    return np.array_equal(as_float32(parameter), as_float32(other))
 
 
 def same_parameters(model: nn.Layer, second: nn.Layer) -> bool:

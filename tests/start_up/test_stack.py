@@ -27,7 +27,7 @@ def at(minors=EVERY, gpus=(), driver=NEW, **more):
     return Machine(pythons, gpus=cards, **more)
 
 
-OUT = {"homes": HOMES, "index": True}
+OUT = {"homes": HOMES, "own_index": True}
 """Everything that paddle 3 needs."""
 
 TABLE = {
@@ -49,8 +49,10 @@ TABLE = {
     "Ada": (at(gpus=[(8, 9)], **OUT), "3.11", 2, REGISTRY, {}),
     "Ada, new Python": (at([13], gpus=[(8, 9)], **OUT), "3.13", 3, HOPPER, {SEG: "/seg"}),
     "Hopper": (at(gpus=[(9, 0)], **OUT), "3.12", 3, HOPPER, BOTH),
-    "Hopper, to be cloned": (at(gpus=[(9, 0)], index=True, git=True), "3.12", 3, HOPPER, CLONED),
-    "Hopper, no checkouts": (at(gpus=[(9, 0)], index=True), "3.11", 2, None, {}),
+    "Hopper, to be cloned": (
+        at(gpus=[(9, 0)], own_index=True, git=True), "3.12", 3, HOPPER, CLONED,
+    ),
+    "Hopper, no checkouts": (at(gpus=[(9, 0)], own_index=True), "3.11", 2, None, {}),
     "Hopper, no index": (at(gpus=[(9, 0)], homes=HOMES, git=True), "3.11", 2, None, {}),
     "Hopper, no index, new Python": (at([12], gpus=[(9, 0)], homes=HOMES), "3.12", 3, None, BOTH),
     "Hopper, Python 3.8 only": (at([8], gpus=[(9, 0)], **OUT), "3.8", 2, None, {}),
@@ -102,7 +104,7 @@ def test_the_stack_of(name):
     [
         ("Hopper, no checkouts", SEG.command),
         ("Hopper, no checkouts", "PADDLEDETECTION_HOME=/path/to/PaddleDetection"),
-        ("Hopper, no index", f'pip install "{HOPPER.requirement}" -i {HOPPER.index}'),
+        ("Hopper, no index", f'pip install "{HOPPER.requirement}" -i {HOPPER.source}'),
         ("Hopper, old driver", "needs driver 525.60.13 or newer"),
         ("Hopper, old driver", "compute capability 9.0, driver 520.61.5"),
         ("Hopper, Python 3.8 only", "needs Python 3.9 to 3.13"),

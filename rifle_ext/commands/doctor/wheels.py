@@ -30,7 +30,7 @@ class Wheel(NamedTuple):
     ----------
     requirement
         For pip.
-    index
+    source
         Paddle's own package index that has it; empty: the package registry.
     cuda
         The version of CUDA that it is built for.
@@ -39,14 +39,14 @@ class Wheel(NamedTuple):
     """
 
     requirement: str
-    index: str
+    source: str
     cuda: str
     driver: Version
 
     @property
     def command(self) -> str:
         """What to type."""
-        return f'pip install "{self.requirement}"' + (f" -i {self.index}" if self.index else "")
+        return f'pip install "{self.requirement}"' + (f" -i {self.source}" if self.source else "")
 
 
 # Drivers: https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html

@@ -17,6 +17,8 @@ from rifle_ext.methods.lwf.block import LwfConfig
 from rifle_ext.methods.lwf.checking import check_served
 from rifle_ext.methods.lwf.kinds import overridden
 from rifle_ext.redraw.fresh import SecondModel
+from rifle_ext.runtime.host import as_float32
+from rifle_ext.runtime.isolation import on_cpu
 from rifle_ext.training.hooks import TrainingRun
 
 
@@ -55,6 +57,7 @@ class OldTask:
         If the training or its model cannot be served, with the reason.
     """
 
+    @on_cpu()  # where weights are read, and written, on the default device
     def __init__(self, block: LwfConfig, run: TrainingRun) -> None:
         if run.no_loss is not None:
             raise RifleError(
@@ -177,9 +180,5 @@ def differing(model: nn.Layer, weights: Mapping[str, Tensor], but: List[str]) ->
     return [
         name
         for name, tensor in model.state_dict().items()
-        if name in left and not np.array_equal(_values(tensor), _values(weights[name]))
+        if name in left and not np.array_equal(as_float32(tensor), as_float32(weights[name]))
     ]
-
-
-def _values(tensor: Tensor) -> np.ndarray:
-    return tensor.astype("float32").numpy()
