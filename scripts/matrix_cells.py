@@ -128,8 +128,8 @@ def _last(results: Sequence[Result], one: Any) -> Result:
 
 
 def _corners(results: Sequence[Result]) -> List[str]:
-    columns = "paddle | Python | toolkits | passed | failed | skipped | minutes | linters | date"
-    lines = [f"| {columns} |", f"|{'---|' * 9}"]
+    columns = "rifle-ext | paddle | Python | toolkits | passed | failed | skipped | minutes"
+    lines = [f"| {columns} | linters | date |", f"|{'---|' * 10}"]
     ran = {
         Corner(r["toolkits"], r["paddle"], r["python"]) for r in results if r["kind"] == "corner"
     }
@@ -137,7 +137,8 @@ def _corners(results: Sequence[Result]) -> List[str]:
         result = _last(results, corner)
         kept = [result["with"], result["passed"], result["failed"], result["skipped"]]
         kept += [result["minutes"], result["linters"], result["date"]]
-        lines.append(f"| {' | '.join(map(str, [corner.paddle, corner.python, *kept]))} |")
+        first = [result["rifle_ext"], corner.paddle, corner.python]
+        lines.append(f"| {' | '.join(map(str, [*first, *kept]))} |")
     return lines
 
 

@@ -171,7 +171,8 @@ def last_words(said: str) -> str:
     """The error of a log: its last line that names one."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     named = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Interrupt)\b", line)]
-    return (named or lines or ["it said nothing"])[-1][:160].replace("|", "\\|")
+    words = (named or lines or ["it said nothing"])[-1].replace("|", "\\|")
+    return words if len(words) <= 100 else words[:100].rpartition(" ")[0] + " ..."
 
 
 def run_corner(corner: Corner, python: Path, checkouts: Dict[str, Path]) -> Result:

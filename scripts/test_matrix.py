@@ -5,10 +5,11 @@ unmodified, first without this package, which tells what the toolkit itself cann
 it, which has to be the same bit for bit; then with a block. In four corners the whole suite and the
 linters.
 
-What was run is noted in docs/compatibility.jsonl, a line each, and not run again (`--again` does);
-docs/compatibility.md is written from that file. Toolkits are looked for in `--toolkits FOLDER` as
-PaddleSeg-2.9.1 and the like, else cloned into .toolkits. Environments are made in .matrix and
-deleted when they are no longer needed (`--keep`). Needs nothing but Python and git.
+What was run is noted in docs/compatibility.jsonl, a line each, and not run again with the same
+version of this package (`--again` does); docs/compatibility.md is written from that file. Toolkits
+are looked for in `--toolkits FOLDER` as PaddleSeg-2.9.1 and the like, else cloned into .toolkits.
+Environments are made in .matrix and deleted when they are no longer needed (`--keep`). Needs
+nothing but Python and git.
 """
 
 import argparse
@@ -28,6 +29,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import matrix_cells as cells  # noqa: E402
 import matrix_runs as runs  # noqa: E402
 from machine import find_pythons  # noqa: E402
+
+from rifle_ext import __version__  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs/compatibility.md"
@@ -67,7 +70,8 @@ def what_to_run(chosen: argparse.Namespace, results: List[cells.Result]) -> List
     if not chosen.cells and not chosen.diagonal:
         every += cells.CORNERS
     asked = [one for one in every if set(chosen.only) <= words(one)]
-    return [one for one in asked if chosen.again or not any(cells.is_of(r, one) for r in results)]
+    own = [result for result in results if result["rifle_ext"] == __version__]
+    return [one for one in asked if chosen.again or not any(cells.is_of(r, one) for r in own)]
 
 
 def words(one: Any) -> set:
@@ -144,7 +148,8 @@ def read() -> List[cells.Result]:
 def note(one: Any, result: cells.Result) -> None:
     """Add a result to the file, and write the page anew."""
     today = datetime.date.today().isoformat()
-    line = {"kind": cells.kind(one), **one._asdict(), **result, "date": today}
+    now = {"rifle_ext": __version__, "date": today}
+    line = {"kind": cells.kind(one), **one._asdict(), **result, **now}
     with WRITING:
         with RESULTS.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
