@@ -19,7 +19,6 @@ from paddle.optimizer import Optimizer
 
 from rifle_ext.errors import RifleError
 from rifle_ext.runtime.compat import CREATED_SETS
-from rifle_ext.runtime.host import as_float32
 from rifle_ext.runtime.isolation import on_cpu
 
 Shadow = Callable[[Mapping[str, Tensor]], None]
@@ -82,6 +81,11 @@ def digest(values: Mapping[str, Tensor]) -> str:
     for value in values.values():
         sha.update(np.ascontiguousarray(as_float32(value)).tobytes())
     return sha.hexdigest()
+
+
+def as_float32(tensor: Tensor) -> np.ndarray:
+    """A tensor's values on the host; no copy is made where it is, unless it is of another type."""
+    return (tensor if tensor.dtype == paddle.float32 else tensor.astype("float32")).numpy()
 
 
 def check_optimizer(optimizer: Optional[Optimizer]) -> None:

@@ -13,7 +13,7 @@ from typing import Dict, Mapping, Sequence, Union
 import numpy as np
 from paddle import Tensor, nn
 
-from rifle_ext.runtime.host import as_float32
+from rifle_ext.redraw.reset import as_float32
 from rifle_ext.runtime.isolation import on_cpu
 
 SMALL = 0.1

@@ -125,7 +125,8 @@ class PretendGpu:
 
         def put(value, *args, **kwargs):
             result = to_tensor(value, *args, **kwargs)
-            self.made.append(self._note("to_tensor", result, self.device))
+            said = next(filter(None, map(self._named, [*args, *kwargs.values()])), None)
+            self.made.append(self._note("to_tensor", result, said or self.device))
             return result
 
         monkeypatch.setattr(paddle.Tensor, "set_value", written)

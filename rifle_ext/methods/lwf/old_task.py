@@ -17,8 +17,7 @@ from rifle_ext.methods.lwf.block import LwfConfig
 from rifle_ext.methods.lwf.checking import check_served
 from rifle_ext.methods.lwf.kinds import overridden
 from rifle_ext.redraw.fresh import SecondModel
-from rifle_ext.runtime.host import as_float32
-from rifle_ext.runtime.isolation import on_cpu
+from rifle_ext.redraw.reset import as_float32, put
 from rifle_ext.training.hooks import TrainingRun
 
 
@@ -57,7 +56,6 @@ class OldTask:
         If the training or its model cannot be served, with the reason.
     """
 
-    @on_cpu()  # where weights are read, and written, on the default device
     def __init__(self, block: LwfConfig, run: TrainingRun) -> None:
         if run.no_loss is not None:
             raise RifleError(
@@ -158,7 +156,8 @@ def _unlike(model: nn.Layer, names: List[str]) -> None:
     for name, parameter in model.named_parameters():
         if name in names and not parameter.stop_gradient:
             values = rng.uniform(-1, 1, parameter.shape)
-            parameter.set_value(paddle.to_tensor(values.astype("float32")).astype(parameter.dtype))
+            value = paddle.to_tensor(values.astype("float32"), place=paddle.CPUPlace())
+            put(parameter, value.astype(parameter.dtype))
 
 
 def _built(run: TrainingRun, classes: int) -> nn.Layer:
