@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Any, Dict, List, Tuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -25,7 +25,7 @@ from rifle_ext.commands.doctor.wheels import PADDLES_SITE  # noqa: E402
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin/python"
-DONE = VENV / "pins"
+DONE = VENV / "stack.json"
 PINS = {2: "constraints.txt", 3: "constraints-paddle3.txt"}
 SECONDS = 600
 """How long the first operation may take: it reads gigabytes, and may compile kernels."""
@@ -42,7 +42,7 @@ def main() -> int:
     gpu_wanted = parser.parse_args().gpu
     gpus, trouble = machine.find_gpus()
     key = fingerprint(gpus)
-    done = json.loads(DONE.read_text()) if DONE.is_file() and PYTHON.exists() else {}
+    done = read_done() if PYTHON.exists() else {}
     try:
         if done.get("key") != key or (gpu_wanted and not done["gpu"]):
             found = machine.find(gpus, trouble)
@@ -55,6 +55,15 @@ def main() -> int:
     for note in done["notes"]:
         tell(note)
     return 0
+
+
+def read_done() -> Dict[str, Any]:
+    """What was installed; empty if that cannot be told, as after a kill."""
+    try:
+        done = json.loads(DONE.read_text())
+    except (OSError, ValueError):
+        return {}
+    return done if isinstance(done, dict) and {"key", "gpu", "notes"} <= set(done) else {}
 
 
 def fingerprint(gpus: Tuple[Gpu, ...]) -> str:

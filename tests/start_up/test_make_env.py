@@ -143,7 +143,7 @@ def test_paddle_3_with_a_checkout(machine, tmp_path):
     )
     link = machine.project / ".venv/lib/python3.x/site-packages/toolkits.pth"
     assert link.read_text() == f"{tmp_path / 'seg'}\n"
-    assert json.loads((machine.project / ".venv/pins").read_text())["gpu"] is False
+    assert json.loads((machine.project / ".venv/stack.json").read_text())["gpu"] is False
 
 
 def test_toolkits_are_cloned_where_their_host_answers(machine):
@@ -167,3 +167,14 @@ def test_a_registry_that_does_not_answer(machine):
     assert done.returncode == 1
     assert "fails:\nERROR: No matching distribution" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("left", ["cpu 1234 5678", "", "[]", '{"key": 1}'])
+def test_what_cannot_be_read_is_made_anew(machine, left):
+    """As an older version of the script, or a kill, has left it."""
+    machine.python(11)
+    assert machine().returncode == 0
+    (machine.project / ".venv/stack.json").write_text(left)
+    done = machine()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(machine.installed()) == 4
