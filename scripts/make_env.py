@@ -41,6 +41,9 @@ def main() -> int:
     parser.add_argument("--gpu", action="store_true", help="refuse where a GPU cannot be used")
     gpu_wanted = parser.parse_args().gpu
     gpus, trouble = machine.find_gpus()
+    if gpu_wanted and not gpus:
+        tell(f"no NVIDIA GPU was found: {trouble or 'there is no nvidia-smi'}")
+        return 1
     key = fingerprint(gpus)
     done = read_done() if PYTHON.exists() else {}
     try:
@@ -81,7 +84,7 @@ def settle(found: Machine, gpu_wanted: bool) -> Stack:
     for gpu in found.gpus if gpu_wanted else ():
         print(gpu, flush=True)
     if gpu_wanted and stack.wheel is None:
-        raise NoStack("\n".join(stack.notes) or "no NVIDIA GPU was found: there is no nvidia-smi")
+        raise NoStack("\n".join(stack.notes))
     try:
         install(stack)
         try_out(stack)

@@ -115,7 +115,10 @@ def test_a_gpu_that_does_not_compute_gives_way_to_the_cpu(machine):
 def test_make_test_gpu_refuses_where_a_gpu_cannot_be_used(machine):
     machine.python(11, gpu="kill -11 $$")
     done = machine("--gpu")
-    assert done.returncode == 1 and "no NVIDIA GPU was found" in done.stderr
+    assert done.returncode == 1
+    assert done.stderr == "rifle-ext: no NVIDIA GPU was found: there is no nvidia-smi\n"
+    machine.put("nvidia-smi", "#!/bin/sh\necho 'No devices were found'\n")
+    assert "no NVIDIA GPU was found: nvidia-smi lists none" in machine("--gpu").stderr
     machine.put("nvidia-smi", HOPPER)
     done = machine("--gpu")
     assert done.returncode == 1
