@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
@@ -28,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MATRIX = ROOT / ".matrix"
 VARIABLES = {"PaddleSeg": "PADDLESEG_HOME", "PaddleDetection": "PADDLEDETECTION_HOME"}
 MODULES = {"PaddleSeg": "paddleseg", "PaddleDetection": "ppdet"}
+MAKING = threading.Lock()
 SECONDS = 600
 """How long one training of a few iterations may take."""
 
@@ -100,7 +102,9 @@ def run_cell(cell: Cell, python: Path, checkout: Path) -> Result:
 def make_scenes(python: Path) -> Path:
     """Eight scenes of 64x64 to train on, made once."""
     scenes = MATRIX / "scenes"
-    if not scenes.exists():
+    with MAKING:
+        if (scenes / "target/spec.json").exists():
+            return scenes / "target"
         code = (
             "import sys, pathlib; sys.path.insert(0, 'examples'); import digit_scenes; "
             f"digit_scenes.write_task(pathlib.Path({str(scenes)!r}), 'target', n_train=8, n_val=3, "
