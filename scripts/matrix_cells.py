@@ -22,7 +22,7 @@ PADDLES = {"2.6.2": range(8, 13), "3.0.0": range(8, 14), "3.1.1": range(9, 14),
 
 WORKS, CANNOT, BROKEN = "works", "the toolkit cannot", "broken"
 
-MARK = "<!-- below: written by scripts/test_matrix.py -->\n"
+MARK = "<!-- written by scripts/test_matrix.py -->\n"
 
 
 class Cell(NamedTuple):
@@ -118,7 +118,8 @@ def page(results: Sequence[Result]) -> str:
     reasons: List[str] = []
     for toolkit in TOOLKITS:
         tables.append(_table(toolkit, results, reasons))
-    listed = [f"{number}. {reason}" for number, reason in enumerate(reasons, 1)]
+    listed = [f"| {number} | {reason} |" for number, reason in enumerate(reasons, 1)]
+    listed = ["| | why |", "|---|---|", *listed] if listed else []
     return "\n".join([*corners, "", *tables, *listed]).rstrip() + "\n"
 
 

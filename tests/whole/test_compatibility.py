@@ -85,7 +85,7 @@ def test_the_page_has_what_ran_the_last_time_that_it_did():
     ])  # fmt: skip
     assert "| 2.9.1 | 3.3.1 |  |  |  | no (2) | no (2) | yes |\n" in page
     assert "| 2.9.1 | 2.6.2 | **broken** (1) |  |  |  |  |  |\n" in page
-    assert page.endswith("1. broken: no reset\n2. the toolkit cannot: ImportError: x\n")
+    assert page.endswith("| 1 | broken: no reset |\n| 2 | the toolkit cannot: ImportError: x |\n")
     row = "| 2.6.2 | 3.8 | both | 9 | 0 | 1 | 7 | clean | 2026-01-01 |\n"
     assert f"| {__version__} {row}" in page
     assert "| 2.8" not in page
