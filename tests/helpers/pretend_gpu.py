@@ -33,6 +33,11 @@ class Place(str):
     def is_gpu_place(self):
         return self == GPU
 
+    def __getattr__(self, name):
+        if name.startswith("is_"):  # custom, pinned, ...
+            return lambda: False
+        raise AttributeError(name)
+
 
 Made = namedtuple("Made", "by place shape during address")
 """A tensor that was made, or written: by which operation, where, its shape, and during what."""
@@ -66,8 +71,12 @@ class PretendGpu:
         """One that is there inside."""
         with pytest.MonkeyPatch.context() as monkeypatch:
             pretended = cls(monkeypatch)
-            current = framework._current_expected_place
-            with rebound({current: lambda: pretended._default[pretended.device]}):
+            current, parse = framework._current_expected_place, framework._get_paddle_place
+            stand_ins = {
+                current: lambda: pretended._default[pretended.device],
+                parse: lambda place: pretended._default.get(place) or parse(place),
+            }
+            with rebound(stand_ins):
                 yield pretended
 
     def place(self, tensor):
