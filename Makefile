@@ -1,4 +1,5 @@
-# The two commands of the README, and what they share. Needs python3 (3.8 to 3.11) and make.
+# The two commands of the README, and what they share. Needs make and a Python from 3.8 to 3.13;
+# scripts/stack.py chooses what goes into .venv, WORLD=paddle2|paddle3|cpu overrides it.
 PYTHON = .venv/bin/python
 
 .PHONY: demo test test-gpu test-matrix lint docs env clean
@@ -10,8 +11,7 @@ test: env lint
 	$(PYTHON) -m pytest -n 2 --dist loadfile
 
 test-gpu:
-	python3 scripts/check_gpu.py
-	@sh scripts/make_env.sh
+	@sh scripts/make_env.sh --gpu
 	$(PYTHON) -m rifle_ext doctor
 	$(PYTHON) -m pytest -m gpu
 	$(PYTHON) -m benchmarks.cost gpu
@@ -32,4 +32,4 @@ env:
 	@sh scripts/make_env.sh
 
 clean:
-	rm -rf .venv .matrix data output build dist site *.egg-info
+	rm -rf .venv .matrix .toolkits data output build dist site *.egg-info

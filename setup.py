@@ -15,6 +15,18 @@ HERE = Path(__file__).parent
 STARTUP_FILE = "rifle_ext_startup.pth"
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "rifle_ext/__init__.py").read_text()).group(1)
 
+SEG_NEEDS = [
+    *("visualdl>=2.2", "opencv-python", "tqdm", "filelock", "scipy", "prettytable"),
+    *("scikit-learn", "pyyaml>=5.1"),
+]
+DET_NEEDS = [
+    *("visualdl>=2.2", "opencv-python", "tqdm", "typeguard", "shapely", "scipy", "terminaltables"),
+    *("Cython", "pycocotools", "setuptools<81", "Pillow", "motmetrics", "scikit-learn"),
+    *("scikit-image", "pyclipper", "pyyaml>=5.1", 'imgaug>=0.4; python_version < "3.13"'),
+    *('lapx; python_version >= "3.9"', 'lap; python_version < "3.9"'),  # two of one module
+]
+"""Their own requirements.txt, but for what it asks of old versions of OpenCV."""
+
 
 class BuildWithStartupFile(build_py):
     """Puts the start-up file beside the packages, from where it is installed into site-packages."""
@@ -63,7 +75,7 @@ setup(
         "Intended Audience :: Science/Research",
         "Operating System :: POSIX :: Linux",
         "Programming Language :: Python :: 3",
-        *(f"Programming Language :: Python :: 3.{minor}" for minor in (8, 9, 10, 11)),
+        *(f"Programming Language :: Python :: 3.{minor}" for minor in range(8, 14)),
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
         "Typing :: Typed",
     ],
@@ -87,11 +99,17 @@ setup(
         "typing_extensions>=4.6",
     ],
     extras_require={
-        # The released toolkits fail on paddle 3; newer protobufs break paddle.distributed.fleet.
+        # The registry's toolkits fail on paddle 3; newer protobufs break paddle.distributed.fleet.
         "cpu": ["paddlepaddle>=2.6,<3", "protobuf==3.20.3"],
         "gpu": ["paddlepaddle-gpu>=2.6,<3", "protobuf==3.20.3"],
         "seg": ["paddleseg>=2.8"],
         "det": ["paddledet>=2.6"],
+        # Paddle 3, whose GPU builds are in Paddle's own index only, and what checkouts of the
+        # toolkits import: the registry has no toolkit for it.
+        "paddle3-cpu": ["paddlepaddle>=3,<4"],
+        "paddle3-gpu": ["paddlepaddle-gpu>=3.3,<3.4"],
+        "seg-checkout": SEG_NEEDS,
+        "det-checkout": DET_NEEDS,
         # jieba cuts the Chinese pages into words for the search.
         "docs": ["mkdocs>=1.6", "mkdocs-material>=9.5", "jieba"],
         "test": [

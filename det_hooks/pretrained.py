@@ -11,7 +11,7 @@ from ppdet.utils import checkpoint, download
 
 from det_hooks.trainers import trained_model
 from rifle_ext.errors import RifleError
-from rifle_ext.runtime.isolation import beside_training
+from rifle_ext.runtime.isolation import beside_training, on_cpu
 from rifle_ext.training.loading import Loaded, loaded_into, note_unread
 
 _load = checkpoint.load_pretrain_weight  # not the idle one that stands in while a model is rebuilt
@@ -56,7 +56,8 @@ def read(trainer: Any, path: Optional[str] = None) -> Mapping[str, Tensor]:
     try:
         here = download.get_weights_path(named) if checkpoint.is_url(named) else named
         stem = here[: -len(".pdparams")] if here.endswith(".pdparams") else here
-        content = paddle.load(f"{stem}.pdparams")
+        with on_cpu():
+            content = paddle.load(f"{stem}.pdparams")
     except Exception as error:  # whatever a download or Paddle says of a file
         raise RifleError(
             f"{said}: cannot be read ({type(error).__name__}: {error})", topic="weights"

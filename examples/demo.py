@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Callable, Dict, List, Pattern
 
@@ -34,6 +35,8 @@ class Toolkit:
     ----------
     name, metric
         For the reader.
+    module
+        What is imported.
     train
         Command line flags of this package's train tool for (config, save_dir, device).
     events
@@ -50,6 +53,7 @@ class Toolkit:
 
     name: str
     metric: str
+    module: str
     train: Callable[[str, Path, str], List[str]]
     events: Callable[[str, Path], Path]
     shown: Pattern
@@ -73,6 +77,7 @@ def _det_flags(config: str, save_dir: Path, device: str) -> List[str]:
 SEG = Toolkit(
     name="PaddleSeg",
     metric="mIoU",
+    module="paddleseg",
     train=_seg_flags,
     events=lambda config, save_dir: save_dir / "rifle_events.jsonl",
     shown=re.compile(r"(\[TRAIN\].*?loss: [\d.]+|\[RIFLE\].*|\[EVAL\] #Images.*?mIoU: [\d.]+)"),
@@ -83,6 +88,7 @@ SEG = Toolkit(
 DET = Toolkit(
     name="PaddleDetection",
     metric="mAP",
+    module="ppdet",
     train=_det_flags,
     events=lambda config, save_dir: save_dir / Path(config).stem / "rifle_events.jsonl",
     shown=re.compile(
@@ -174,7 +180,9 @@ def main() -> None:
     begin = time.time()
     make_data()
     for kind, toolkit in (("seg", SEG), ("det", DET)):
-        if chosen.only in (None, kind):
+        if chosen.only is None and find_spec(toolkit.module) is None:
+            print(f"\n{toolkit.name} is not installed: its half is left out")
+        elif chosen.only in (None, kind):
             run(toolkit, kind, chosen.device or default_device())
     print(f"\nDone in {time.time() - begin:.0f} s. Outputs are in {OUTPUT}:")
     print("  */source/best_model*, */target/best_model*    checkpoints")

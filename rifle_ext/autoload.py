@@ -106,7 +106,9 @@ def _adapters():
         from importlib.metadata import entry_points
 
         found = entry_points()
-        chosen = found.select(group=GROUP) if hasattr(found, "select") else found.get(GROUP) or ()
+        chosen = (
+            found.select(group=GROUP) if hasattr(found, "select") else found.get(GROUP) or ()  # type: ignore[attr-defined]  # a mapping before 3.10
+        )
         return {entry.name: entry for entry in chosen}
     except Exception:
         return {}

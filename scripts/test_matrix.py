@@ -1,174 +1,165 @@
-"""Run the suite with everything this machine has, and print a table: `make test-matrix`.
+"""Run the matrix of toolkits, paddles and Pythons: `make test-matrix`.
 
-- A: paddle 2.6 with the released toolkits from the package registry, on each Python from 3.8 to
-  3.11 that is found;
-- B: paddle 3 with the toolkits' development branches, from the checkouts that `PADDLESEG_HOME` and
-  `PADDLEDETECTION_HOME` name, on Python 3.11.
+For each version of a toolkit, each paddle and each Python: the toolkit's own train tool,
+unmodified, first without this package, which tells what the toolkit itself cannot do; then beside
+it, which has to be the same bit for bit; then with a block. In four corners the whole suite and the
+linters.
 
-``--only A-3.9 B`` runs some of them, ``--write`` replaces their rows in docs/compatibility.md.
-Environments are kept in .matrix. Needs nothing but Python.
+What was run is noted in docs/compatibility.jsonl, a line each, and not run again with the same
+version of this package (`--again` does); docs/compatibility.md is written from that file. Toolkits
+are looked for in `--toolkits FOLDER` as PaddleSeg-2.9.1 and the like, else cloned into .toolkits.
+Environments are made in .matrix and deleted when they are no longer needed (`--keep`). Needs
+nothing but Python and git.
 """
 
 import argparse
 import datetime
-import os
-import re
+import json
 import shutil
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import matrix_cells as cells  # noqa: E402
+import matrix_runs as runs  # noqa: E402
+from machine import find_pythons  # noqa: E402
+
+from rifle_ext import __version__  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs/compatibility.md"
-MARK = "<!-- written by scripts/test_matrix.py -->\n"
-COLUMNS = "world | Python | versions | passed | failed | skipped | minutes | date"
-HEAD = f"| {COLUMNS} |\n{'|---' * 8}|"
-CHECKOUTS = {"PADDLESEG_HOME": "PaddleSeg", "PADDLEDETECTION_HOME": "PaddleDetection"}
-# The checkouts' own requirements, but for what they ask of old versions of Python.
-TOOLKIT_PACKAGES = (
-    "visualdl opencv-python tqdm filelock scipy prettytable scikit-learn scikit-image typeguard "
-    "shapely terminaltables Cython pycocotools lapx motmetrics pyclipper imgaug pyyaml"
-)
+RESULTS = ROOT / "docs/compatibility.jsonl"
+WRITING = threading.Lock()
 
 
-def main():
-    """Run what is asked for and print the table; 1 if a test failed or nothing could be run."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--only", nargs="+", metavar="WORLD", help="e.g. A-3.8 A-3.11 B")
-    parser.add_argument("--write", action="store_true", help="into docs/compatibility.md")
+def main() -> int:
+    """Run what is asked for and has not run yet; 1 if this package broke anything."""
+    parser = argparse.ArgumentParser(description=str(__doc__).split("\n")[0])
+    parser.add_argument("--only", nargs="+", default=[], metavar="WORD", help="cells that have all "
+                        "of these words, e.g. PaddleSeg 2.9.1 paddle3.3.1 python3.13")  # fmt: skip
+    parser.add_argument("--diagonal", action="store_true", help="each version once, no more")
+    parser.add_argument("--corners", action="store_true", help="the whole suites alone")
+    parser.add_argument("--cells", action="store_true", help="the train tools alone")
+    parser.add_argument("--again", action="store_true", help="what has run, too")
+    parser.add_argument("--keep", action="store_true", help="do not delete environments")
+    parser.add_argument("--jobs", type=int, default=1, help="environments at a time")
+    parser.add_argument("--toolkits", type=Path, default=ROOT / ".toolkits", metavar="FOLDER")
+    parser.add_argument("--page", action="store_true", help="write the page, run nothing")
     chosen = parser.parse_args()
-    worlds = {f"A-3.{minor}": f"python3.{minor}" for minor in range(8, 12)}
-    worlds["B"] = "python3.11"
-    rows, failed = {}, False
-    for world, name in worlds.items():
-        if chosen.only and world not in chosen.only:
-            continue
-        missing = what_is_missing(world, name)
-        if missing:
-            print(f"{world}: not run: {missing}", flush=True)
-            continue
-        rows[world], worked = run(world, find(name))
-        failed |= not worked
-    print("\n".join([HEAD, *rows.values()]))
-    if chosen.write:
-        write(rows)
-    return 1 if failed or not rows else 0
+    wanted = [] if chosen.page else what_to_run(chosen, read())
+    groups, pythons = cells.by_environment(wanted), find_pythons()
+    with ThreadPoolExecutor(chosen.jobs) as pool:
+        done = pool.map(lambda group: run_group(chosen, pythons, *group), groups.items())
+        broken = sum(done)
+    write_page()
+    print(f"{broken} broken; {PAGE.relative_to(ROOT)} is written")
+    return int(broken > 0)
 
 
-def what_is_missing(world, name):
-    """Why a world cannot be run; nothing if it can."""
-    if find(name) is None:
-        return f"there is no {name}"
-    unset = [key for key in CHECKOUTS if world == "B" and not os.environ.get(key)]
-    return (
-        f"{' and '.join(unset)} not set: checkouts of the development branches" if unset else None
-    )
+def what_to_run(chosen: argparse.Namespace, results: List[cells.Result]) -> List[Any]:
+    """Cells and corners that were asked for and have no result yet, in their order."""
+    every: List[Any] = [] if chosen.corners else cells.cells()
+    if chosen.diagonal:
+        every = cells.diagonal()
+    if not chosen.cells and not chosen.diagonal:
+        every += cells.CORNERS
+    asked = [one for one in every if set(chosen.only) <= words(one)]
+    own = [result for result in results if result["rifle_ext"] == __version__]
+    return [one for one in asked if chosen.again or not any(cells.is_of(r, one) for r in own)]
 
 
-def find(name):
-    """The path of an interpreter that runs, from PATH or pyenv."""
-    folders = os.environ["PATH"].split(os.pathsep)
-    folders += map(str, sorted(Path.home().glob(".pyenv/versions/*/bin")))
-    for folder in folders:
-        path = shutil.which(name, path=folder)
-        # pyenv puts a stand-in on the path for every version it knows of.
-        if (
-            path
-            and subprocess.run([path, "-c", "import venv"], stderr=subprocess.DEVNULL).returncode
-            == 0
-        ):
-            return path
-    return None
+def words(one: Any) -> set:
+    """What `--only` may name."""
+    return {one[0], one[1], f"paddle{one.paddle}", f"python{one.python}"}
 
 
-def run(world, interpreter):
-    """Run the suite in a world, installed first if need be; its row, and whether it passed."""
-    folder = ROOT / ".matrix" / world
-    python = folder / "bin/python"
-    if not (folder / "ready").exists():
-        print(f"{world}: installing ...", flush=True)
-        install(world, interpreter, folder)
-    print(f"{world}: testing ...", flush=True)
-    begin = time.time()
-    command = [
-        python,
-        "-m",
-        "pytest",
-        "-q",
-        "-n",
-        "2",
-        "--dist",
-        "loadfile",
-        "-p",
-        "no:cacheprovider",
-    ]
-    with (folder / "log").open("w") as log:
-        done = subprocess.run(command, cwd=ROOT, env=environment(world, folder), stdout=log)
-    last = ((folder / "log").read_text().splitlines() or [""])[-1]
-    counts = dict(
-        reversed(pair) for pair in re.findall(r"(\d+) (passed|failed|skipped|error)", last)
-    )
-    wrong = int(counts.get("failed", 0)) + int(counts.get("error", 0))
-    numbers = [counts.get("passed", "0"), str(wrong), counts.get("skipped", "0")]
-    minutes = f"{(time.time() - begin) / 60:.0f}"
-    cells = [world, version_of(python), versions(world, python), *numbers, minutes]
-    cells.append(datetime.date.today().isoformat())
-    return f"| {' | '.join(cells)} |", done.returncode == 0
+def run_group(
+    chosen: argparse.Namespace,
+    pythons: Dict[Tuple[int, int], str],
+    environment: Tuple[str, str],
+    group: List[Any],
+) -> int:
+    """Run what needs one environment; how many of it this package broke."""
+    paddle, python = environment
+    interpreter = pythons.get((3, int(python.split(".")[1])))
+    if interpreter is None:
+        print(f"paddle {paddle}, Python {python}: not run: there is no python{python}", flush=True)
+        return 0
+    print(f"paddle {paddle}, Python {python}: installing ...", flush=True)
+    try:
+        installed = runs.install(paddle, python, interpreter)
+    except subprocess.CalledProcessError as error:
+        print(f"paddle {paddle}, Python {python}: not run: {error}", flush=True)
+        return 0
+    broken = 0
+    for one in group:
+        begin = time.time()
+        result = run_one(chosen, one, installed)
+        if result is not None:
+            note(one, result)
+            broken += result["outcome"] == cells.BROKEN
+            said = f"{' '.join(one)}: {result['outcome']} {result['said']}"
+            print(f"{said} ({time.time() - begin:.0f} s)", flush=True)
+    if not chosen.keep:
+        shutil.rmtree(installed.parents[1], ignore_errors=True)
+    return broken
 
 
-def install(world, interpreter, folder):
-    """A virtual environment with the world's pinned packages and this project."""
-    subprocess.run([interpreter, "-m", "venv", "--clear", folder], check=True)
-    pip = [folder / "bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-    if world == "B":
-        pins, extras = ROOT / "constraints-paddle3.txt", "test"
-        more = ["paddlepaddle", *TOOLKIT_PACKAGES.split()]
-    else:
-        pins, extras, more = ROOT / "constraints.txt", "cpu,seg,det,test", []
-    subprocess.run([*pip, "-c", pins, "setuptools<81", "wheel"], check=True)
-    subprocess.run([*pip, "-c", pins, "--editable", f"{ROOT}[{extras}]", *more], check=True)
-    (folder / "ready").touch()
+def run_one(chosen: argparse.Namespace, one: Any, python: Path) -> Optional[cells.Result]:
+    """The result of a cell or corner; none if a toolkit is not to be had."""
+    if isinstance(one, cells.Cell):
+        checkout = find_toolkit(chosen.toolkits, one.toolkit, one.version)
+        return runs.run_cell(one, python, checkout) if checkout else None
+    checkouts = {}
+    for toolkit, version in cells.NEWEST.items() if one.toolkits == cells.CHECKOUTS else ():
+        found = find_toolkit(chosen.toolkits, toolkit, version)
+        if found is None:
+            return None
+        checkouts[toolkit] = found
+    return runs.run_corner(one, python, checkouts)
 
 
-def environment(world, folder):
-    """The variables of a world: B finds the toolkits in their checkouts, A in its packages."""
-    merged = {**os.environ, "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"}
-    homes = [merged.pop(key, "") for key in CHECKOUTS]
-    merged.pop("PYTHONPATH", None)
-    if world == "B":
-        merged.update(zip(CHECKOUTS, homes), PYTHONPATH=os.pathsep.join(homes))
-    return merged
+def find_toolkit(folder: Path, toolkit: str, version: str) -> Optional[Path]:
+    """A checkout of a toolkit; cloned if it is not there."""
+    path = folder.resolve() / f"{toolkit}-{version}"
+    with WRITING:
+        if not (path / runs.MODULES[toolkit]).is_dir():
+            branch = version if version == "develop" else f"release/{version}"
+            address = f"https://github.com/PaddlePaddle/{toolkit}"
+            command = ["git", "clone", "-q", "--depth", "1", "--branch", branch, address, str(path)]
+            if subprocess.run(command).returncode:
+                print(f"{toolkit} {version}: not run: it cannot be cloned", flush=True)
+                return None
+    return path
 
 
-def version_of(python):
-    """The version of an interpreter."""
-    said = subprocess.run([python, "--version"], stdout=subprocess.PIPE, check=True).stdout
-    return said.decode().split()[1]
+def read() -> List[cells.Result]:
+    """All results, oldest first."""
+    text = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else ""
+    return [json.loads(line) for line in text.splitlines()]
 
 
-def versions(world, python):
-    """What was tested, for the table."""
-    names = ["paddlepaddle"] + (["paddleseg", "paddledet"] if world != "B" else [])
-    code = f"from importlib.metadata import version; print(*(version(n) for n in {names}))"
-    said = subprocess.run([python, "-c", code], stdout=subprocess.PIPE, check=True).stdout
-    found = [f"{name} {number}" for name, number in zip(names, said.decode().split())]
-    return ", ".join(found + (["development branches"] if world == "B" else []))
+def note(one: Any, result: cells.Result) -> None:
+    """Add a result to the file, and write the page anew."""
+    today = datetime.date.today().isoformat()
+    now = {"rifle_ext": __version__, "date": today}
+    line = {"kind": cells.kind(one), **one._asdict(), **result, **now}
+    with WRITING:
+        with RESULTS.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        write_page()
 
 
-def write(rows):
-    """Replace the rows of the worlds that were run, below the mark of the page."""
-    above, _, below = PAGE.read_text(encoding="utf-8").partition(MARK)
-    kept = {line.split("|")[1].strip(): line for line in below.splitlines() if "| " in line}
-    kept.pop("world", None)
-    kept.update(rows)
-    lines = [HEAD, *(kept[world] for world in sorted(kept, key=order))]
-    PAGE.write_text(above + MARK + "\n" + "\n".join(lines) + "\n", encoding="utf-8")
-
-
-def order(world):
-    """A-3.8 before A-3.11, B last."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"[-.]", world)]
+def write_page() -> None:
+    """Write what lies below the mark of the page."""
+    above, mark, _ = PAGE.read_text(encoding="utf-8").partition(cells.MARK)
+    PAGE.write_text(f"{above}{mark or cells.MARK}\n{cells.page(read())}", encoding="utf-8")
 
 
 if __name__ == "__main__":

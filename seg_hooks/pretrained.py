@@ -12,6 +12,7 @@ from paddle import Tensor
 from paddleseg.utils import utils
 
 from rifle_ext.errors import RifleError
+from rifle_ext.runtime.isolation import on_cpu
 from seg_hooks.rebuild import downloaded
 
 
@@ -43,7 +44,8 @@ def read(config: Any, path: Optional[str] = None) -> Mapping[str, Tensor]:
         here = downloaded(named)
         if not os.path.isfile(here) and urlparse(named).netloc:
             here = utils.download_pretrained_model(named)
-        content = paddle.load(here) if os.path.isfile(here) else None
+        with on_cpu():
+            content = paddle.load(here) if os.path.isfile(here) else None
     except Exception as error:  # whatever a download or Paddle says of a file
         raise RifleError(
             f"{said}: cannot be read ({type(error).__name__}: {error})", topic="weights"

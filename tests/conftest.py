@@ -2,7 +2,9 @@
 
 import zlib  # noqa: F401  isort: skip  (before paddle, or OpenCV cannot read PNG files)
 import os
+import re
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 os.environ.setdefault("FLAGS_set_to_1d", "1")
@@ -14,15 +16,45 @@ sys.path[:0] = [str(ROOT), str(ROOT / "examples"), str(ROOT / "tests/helpers")]
 
 import pytest  # noqa: E402
 
+WITHOUT_DETECTION = find_spec("ppdet") is None
+"""On Python 3.13 PaddleDetection does not run: docs/compatibility.md."""
 
-def needs_development_branch(there, what):
-    """Skip what the released toolkits lack; with paddle 3 come the branches that have it."""
+
+def pytest_ignore_collect(collection_path):
+    """Leave out files that import PaddleDetection, where there is none."""
+    if not WITHOUT_DETECTION or collection_path.suffix != ".py":
+        return None
+    imported = r"^(from|import) (ppdet|det_runs|own_detection|det_hooks)\b"
+    text = collection_path.read_text(encoding="utf-8")
+    return True if re.search(imported, text, re.MULTILINE) else None
+
+
+def pytest_collection_modifyitems(items):
+    """Skip what is asked of PaddleDetection, where there is none."""
+    skip = pytest.mark.skip(reason="there is no PaddleDetection")
+    for item in items if WITHOUT_DETECTION else ():
+        given = getattr(item, "callspec", None)
+        if given and any(value == "det" or value[:1] == ("det",) for value in of(given)):
+            item.add_marker(skip)
+
+
+def of(given):
+    """Parameters of a test that may name a toolkit."""
+    return [value for value in given.params.values() if isinstance(value, (str, tuple))]
+
+
+def pytest_report_header():
+    return "PaddleDetection is not here: its tests are left out" if WITHOUT_DETECTION else None
+
+
+def needs_later_release(there, what):
+    """Skip what the package registry's toolkits lack; with paddle 3 come releases that have it."""
     import paddle
 
     if not there and paddle.__version__.startswith("3"):
-        pytest.fail(f"{what} is gone from the toolkit's development branch")
+        pytest.fail(f"{what} is gone from the toolkit")
     if not there:
-        pytest.skip(f"{what}: only in the toolkit's development branch")
+        pytest.skip(f"{what}: only in later releases of the toolkit")
 
 
 @pytest.fixture(scope="session")
@@ -52,6 +84,8 @@ def seg(scenes, tmp_path):
 @pytest.fixture
 def det(scenes, tmp_path):
     """PaddleDetection, attached, on the tiny scenes."""
+    if WITHOUT_DETECTION:
+        pytest.skip("there is no PaddleDetection")
     from det_runs import DetRuns
 
     return DetRuns(scenes, tmp_path)

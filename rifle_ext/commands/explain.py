@@ -102,7 +102,7 @@ def messages() -> List[Tuple[str, List[str]]]:
                 topics = [k.value for k in call.keywords if k.arg == "topic"]
                 parts = [part for argument in call.args for part in _parts(argument)]
                 if topics and isinstance(topics[0], ast.Constant) and parts:
-                    found.append((topics[0].value, parts))
+                    found.append((str(topics[0].value), parts))
     return found
 
 

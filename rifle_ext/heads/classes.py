@@ -10,6 +10,7 @@ from typing import Dict, List, Mapping, Optional, Set, Tuple
 from paddle import Tensor, nn
 
 from rifle_ext.errors import RifleError
+from rifle_ext.runtime.isolation import on_cpu
 
 Shapes = Mapping[str, Tuple[int, ...]]
 """Shapes of the tensors of a model, by structured name."""
@@ -80,7 +81,7 @@ def _number(
 
 
 def load(model: nn.Layer, weights: Mapping[str, Tensor], strict: bool = True) -> None:
-    """Put weights of the same names and shapes into a model.
+    """Put weights of the same names and shapes into a model that was built on the CPU.
 
     Parameters
     ----------
@@ -111,4 +112,5 @@ def load(model: nn.Layer, weights: Mapping[str, Tensor], strict: bool = True) ->
             else f"{name} {said}",
             topic="weights",
         )
-    model.set_state_dict({**state, **fitting})
+    with on_cpu():  # else they would move to the default device
+        model.set_state_dict({**state, **fitting})

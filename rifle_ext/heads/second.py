@@ -29,7 +29,11 @@ def frozen_layers(model: nn.Layer, second: Optional[nn.Layer]) -> List[str]:
 
 
 def _equal(parameter: Tensor, other: Tensor) -> bool:
-    return np.array_equal(*(t.astype("float32").numpy() for t in (parameter, other)))
+    return np.array_equal(_values(parameter), _values(other))
+
+
+def _values(tensor: Tensor) -> np.ndarray:
+    return (tensor if tensor.dtype == paddle.float32 else tensor.astype("float32")).numpy()
 
 
 def same_parameters(model: nn.Layer, second: nn.Layer) -> bool:

@@ -6,6 +6,7 @@ them, and a replaced parameter would never be trained again.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 from collections import defaultdict
@@ -18,6 +19,7 @@ from paddle.optimizer import Optimizer
 
 from rifle_ext.errors import RifleError
 from rifle_ext.runtime.compat import CREATED_SETS
+from rifle_ext.runtime.isolation import on_cpu
 
 Shadow = Callable[[Mapping[str, Tensor]], None]
 """Restarts an average of the weights at the given values, by structured name."""
@@ -28,7 +30,16 @@ def write(tensors: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
     """Copy `values` into `tensors` of the same names, shapes and any float dtype, in place."""
     for name, tensor in tensors.items():
         value = values[name]
-        tensor.set_value(value if value.dtype == tensor.dtype else value.astype(tensor.dtype))
+        put(tensor, value if value.dtype == tensor.dtype else value.astype(tensor.dtype))
+
+
+def put(tensor: Tensor, value: Tensor) -> None:
+    """Set a tensor's value where the tensor is: `set_value` moves it to the default device.
+
+    Paddle keeps the powers of Adam's decays on the host.
+    """
+    with on_cpu() if tensor.place.is_cpu_place() else contextlib.nullcontext():
+        tensor.set_value(value)
 
 
 @paddle.no_grad()
@@ -68,8 +79,13 @@ def digest(values: Mapping[str, Tensor]) -> str:
     """SHA-256, in hex, over the values as float32 in the order of the mapping."""
     sha = hashlib.sha256()
     for value in values.values():
-        sha.update(np.ascontiguousarray(value.astype("float32").numpy()).tobytes())
+        sha.update(np.ascontiguousarray(as_float32(value)).tobytes())
     return sha.hexdigest()
+
+
+def as_float32(tensor: Tensor) -> np.ndarray:
+    """A tensor's values on the host; no copy is made where it is, unless it is of another type."""
+    return (tensor if tensor.dtype == paddle.float32 else tensor.astype("float32")).numpy()
 
 
 def check_optimizer(optimizer: Optional[Optimizer]) -> None:
@@ -200,7 +216,7 @@ def forget(optimizer: Optimizer, parameters: Mapping[str, Tensor]) -> None:
     for kind, by_parameter in blank.items():
         for key, fresh in by_parameter.items():
             if key in state.get(kind, {}):
-                state[kind][key].set_value(fresh)
+                put(state[kind][key], fresh)
             elif fresh.name in waiting:
                 waiting[fresh.name] = fresh
 
@@ -232,7 +248,7 @@ def write_master_weights(
     for name, parameter in parameters.items():
         master: Optional[Any] = masters.get(parameter.name)
         if master is not None:
-            master.set_value(values[name].astype(master.dtype))
+            put(master, values[name].astype(master.dtype))
 
 
 def reinitialize(

@@ -13,6 +13,7 @@ from typing import Dict, Mapping, Sequence, Union
 import numpy as np
 from paddle import Tensor, nn
 
+from rifle_ext.redraw.reset import as_float32
 from rifle_ext.runtime.isolation import on_cpu
 
 SMALL = 0.1
@@ -44,7 +45,7 @@ def inputs_of(layer: nn.Layer, shape: Sequence[int]) -> int:
 
 def root_mean_square(value: Tensor) -> float:
     """Of a tensor's values; 0 for those of fewer than two dimensions and for constants."""
-    values = value.astype("float32").numpy()
+    values = as_float32(value)
     if len(values.shape) < 2 or (values == values.reshape(-1)[0]).all():
         return 0.0
     return math.sqrt(float(np.square(values, dtype=np.float64).mean()))

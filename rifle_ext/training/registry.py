@@ -164,9 +164,9 @@ def factory(key: str, source: str) -> Factory:
         If the package that has it cannot be imported.
     """
     found = methods()[key]
-    if not isinstance(found, importlib.metadata.EntryPoint):
+    if callable(found):
         return found
-    try:
+    try:  # an entry point; of which class, on Python 3.8 and 3.9 depends on what else is imported
         return found.load()
     except Exception as error:
         raise RifleError(

@@ -12,6 +12,8 @@ from typing import Callable, Dict, Iterable, List, Mapping
 import numpy as np
 from paddle import Tensor
 
+from rifle_ext.redraw.reset import as_float32
+
 LARGEST = 2 / 3
 """A stage that holds more than this share of all values is looked at in parts."""
 
@@ -108,7 +110,4 @@ class WeightChange:
         return relative_change(self._before, self._now())
 
     def _now(self) -> Dict[str, np.ndarray]:
-        return {
-            name: np.array(tensor.astype("float32").numpy())
-            for name, tensor in self._parameters.items()
-        }
+        return {name: np.array(as_float32(tensor)) for name, tensor in self._parameters.items()}

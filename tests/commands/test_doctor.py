@@ -16,6 +16,7 @@ from rifle_ext.commands.doctor import checks as doctor_checks
 from rifle_ext.commands.doctor import command as doctor
 from rifle_ext.commands.doctor import probe as doctor_probe
 from rifle_ext.commands.doctor import startup as doctor_startup
+from rifle_ext.commands.doctor import wheels
 from rifle_ext.commands.doctor.checks import NOTE, OK, PROBLEM, TOOLKITS, Finding, Package
 
 CODE = (
@@ -203,8 +204,13 @@ def test_the_text_and_the_exit_code(monkeypatch, capsys):
     assert chosen.command(chosen) == 0
 
 
+PINS = re.compile(r"^(\S+)==(\S+)$", re.MULTILINE)
+
+
 def test_tested_versions_are_the_pinned_ones():
-    pinned = dict(re.findall(r"^(\S+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.M))
+    newer = dict(PINS.findall((ROOT / "constraints-paddle3.txt").read_text()))
+    assert newer["paddlepaddle"] == wheels.PADDLE_3
+    pinned = dict(PINS.findall((ROOT / "constraints.txt").read_text()))
     assert doctor_checks.TESTED_PADDLE == pinned["paddlepaddle"] == pinned["paddlepaddle-gpu"]
     assert {kit.package: kit.tested for kit in TOOLKITS} == {
         name: pinned[name] for name in ("paddleseg", "paddledet")
@@ -229,9 +235,10 @@ def test_a_toolkit_from_a_checkout(tmp_path, monkeypatch):
         ("/x", "2.7.0", CPU, NOTE, "paddleseg==2.8.0"),
         ("/x", "2.8.0", PADDLE_3, PROBLEM, "paddlepaddle==2.6.2"),
         ("/x", "2.8.1", PADDLE_3, PROBLEM, "paddlepaddle==2.6.2"),
-        ("/x", "2.9.0", PADDLE_3, NOTE, "development branch"),
+        ("/x", "2.9.0", PADDLE_3, NOTE, "--branch release/2.9.1 https://"),
+        (None, None, PADDLE_3, NOTE, "--branch release/2.9.1 https://"),
         ("/x", None, PADDLE_3, OK, ""),
-        ("/x", None, CPU, NOTE, "paddleseg==2.8.0"),
+        ("/x", None, CPU, OK, ""),
         (None, None, CPU, NOTE, "paddleseg==2.8.0"),
         (None, None, None, NOTE, "paddleseg==2.8.0"),
     ],
@@ -251,7 +258,8 @@ def test_compute_capability(version, runs):
     answer = {"cuda": "11.8", "devices": [{"name": "A card", "capability": list(version)}]}
     finding = doctor_paddle.check_capability(answer, GPU)
     assert finding.status == (OK if runs else PROBLEM)
-    assert ("paddlepaddle-gpu 3 from Paddle's own index" in finding.mend) == (version >= (9, 0))
+    assert ("packages/stable/cu126/" in finding.mend) == (version == (9, 0))
+    assert ("packages/stable/cu129/" in finding.mend) == (version == (10, 0))
     assert f"A card: {version[0]}.{version[1]}" in finding.found
     # Nothing is known of what other wheels hold.
     for other in (GPU._replace(version="2.6.2.post120"), GPU._replace(version="3.2.0")):
@@ -289,7 +297,8 @@ SEEING = {"cuda": "11.8", "devices": [{"name": "A card", "capability": [8, 6]}]}
     [
         (SEEING, ["GPU 0: A card"], None, OK, ""),
         (NO_GPU, [], None, NOTE, "--device cpu"),
-        (NO_GPU, ["GPU 0: A card"], None, NOTE, "pip install paddlepaddle-gpu==2.6.2"),
+        (NO_GPU, ["GPU 0: A card"], None, NOTE, 'pip install "paddlepaddle-gpu==2.6.2"'),
+        (NO_GPU, ["GPU 0: A card"], None, NOTE, "packages/stable/cu129/"),
         (BLIND, [], None, NOTE, "--device cpu"),
         (BLIND, ["GPU 0: A card"], "", NOTE, "unset CUDA_VISIBLE_DEVICES"),
         (BLIND, ["GPU 0: A card"], None, PROBLEM, "11.8 or higher"),
@@ -352,10 +361,29 @@ def test_numpy(numpy, paddle, paddledet, python, status, mend):
 
 
 @pytest.mark.parametrize(
+    ("numpy", "python", "status", "mend"),
+    [
+        ("1.26.4", (3, 12), OK, ""),
+        ("2.0.0", (3, 12), PROBLEM, 'pip install "numpy<2"'),
+        ("2.2.6", (3, 13), NOTE, "Python 3.8 to 3.12"),
+    ],
+)
+def test_numpy_of_a_checkout_of_paddledetection(numpy, python, status, mend):
+    finding = doctor_checks.check_numpy(numpy, PADDLE_3, False, python, imgaug=True)
+    assert finding.status == status
+    assert mend in finding.mend
+
+
+@pytest.mark.parametrize(
     ("finding", "status", "mend"),
     [
-        (doctor_checks.check_python((3, 8, 1), "python"), OK, ""),
-        (doctor_checks.check_python((3, 12, 0), "python"), NOTE, "python3.11"),
+        (doctor_checks.check_python((3, 8, 1), "python", CPU), OK, ""),
+        (doctor_checks.check_python((3, 11, 7), "python", PADDLE_3), OK, ""),
+        (doctor_checks.check_python((3, 12, 0), "python", CPU), NOTE, "or paddle 3.3.1"),
+        (doctor_checks.check_python((3, 13, 0), "python", PADDLE_3), OK, ""),
+        (doctor_checks.check_python((3, 13, 0), "python", None), OK, ""),
+        (doctor_checks.check_python((3, 14, 0), "python", PADDLE_3), NOTE, "python3.11"),
+        (doctor_checks.check_python((3, 7, 0), "python", None), NOTE, "python3.11"),
         (doctor_checks.check_pydantic("2.10.6"), OK, ""),
         (doctor_checks.check_pydantic("2.4.2"), PROBLEM, "pydantic>=2.5"),
         (doctor_checks.check_pydantic(None), PROBLEM, "pydantic>=2.5"),

@@ -6,7 +6,7 @@ import numpy as np
 import paddle
 import pytest
 import yaml
-from conftest import needs_development_branch
+from conftest import needs_later_release
 from det_runs import OUTPUTS, OWN_FOLDER, pick, rest
 from ppdet.engine import TrainerCot, trainer_ssod
 from ppdet.engine.trainer_ssod import Trainer_DenseTeacher
@@ -102,7 +102,7 @@ def semi_config(det, **fields):
 
 def later_trainer(name):
     """A trainer that came after PaddleDetection 2.6."""
-    needs_development_branch(hasattr(trainer_ssod, name), name)
+    needs_later_release(hasattr(trainer_ssod, name), name)
     return getattr(trainer_ssod, name)
 
 

@@ -1,4 +1,4 @@
-"""What the toolkits' development branches have and their last releases lack."""
+"""What the toolkits' newest releases have and the package registry's lack."""
 
 import inspect
 import sys
@@ -6,7 +6,7 @@ from argparse import Namespace
 
 import paddle
 import pytest
-from conftest import needs_development_branch
+from conftest import needs_later_release
 from seg_runs import OUTPUTS, same
 
 pytestmark = pytest.mark.timeout(180)
@@ -18,7 +18,7 @@ def loop():
 
     loop = sys.modules["paddleseg.core.train"]
     known = inspect.signature(loop.train).parameters
-    needs_development_branch("early_stop_intervals" in known, "PaddleSeg's early stopping")
+    needs_later_release("early_stop_intervals" in known, "PaddleSeg's early stopping")
     return loop
 
 
@@ -71,7 +71,7 @@ def test_paddledetection_exports_beside_its_checkpoints(det):
     from ppdet.engine import Trainer
 
     known = inspect.signature(Trainer.export).parameters
-    needs_development_branch("for_fd" in known, "PaddleDetection's exports while it trains")
+    needs_later_release("for_fd" in known, "PaddleDetection's exports while it trains")
     fields = {"rifle": {"re_init_iter": 4, "max_re_num": 1}, "epoch": 2}
     _, _, alone = det.train(det.config("alone.yml", **fields), evaluate=True)
     path = det.config(uniform_output_enabled=True, pdx_model_name="tiny", **fields)

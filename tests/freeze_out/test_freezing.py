@@ -3,7 +3,6 @@
 import numpy as np
 import paddle
 import pytest
-from det_runs import OUTPUTS as DET_OUTPUTS
 from seg_runs import OUTPUTS, same
 
 from rifle_ext.errors import RifleError
@@ -76,6 +75,8 @@ def test_every_step_in_paddleseg(seg, how, scaled, lr):
 
 @pytest.mark.parametrize("lr", ["own", "follow"])
 def test_every_step_in_paddledetection(det, lr):
+    from det_runs import OUTPUTS as DET_OUTPUTS
+
     block = {"layers": "all", "t_0": 0.3, "how_scale": "squared", "lr": lr, "scale_lr": True}
     path = det.config(epoch=3, freeze_out=block)
     trainer, _, after = det.train(path)

@@ -123,3 +123,40 @@ def test_a_rate_for_each_layer(det):
     det.train(path, prepare=lambda t: records.append(Recorder(t.model, t.optimizer)))
     head = det.events(path, "reset")[0]["parameters"]
     replay.check(records[0], lambda model: OptimizerBuilder(**options)(0.1, model), head, 3)
+
+
+@pytest.mark.parametrize("kind", ["Momentum", "AdamW"])
+def test_everything_stays_where_it_was_and_nothing_is_added(seg, kind, monkeypatch):
+    """Memory is counted after each call of the hook; places of parameters and optimizer state."""
+    from rifle_ext.methods.rifle.hook import RifleHook
+
+    theirs, grown = RifleHook.on_step_begin, {}
+
+    def counted(self, run, step):
+        before = paddle.device.cuda.memory_allocated()
+        theirs(self, run, step)
+        grown[step] = paddle.device.cuda.memory_allocated() - before
+
+    monkeypatch.setattr(RifleHook, "on_step_begin", counted)
+    places = []
+
+    def noted(builder):
+        made = builder.optimizer
+        step = made.step
+
+        def noting():
+            step()
+            state = made._accumulators.items()
+            places.append({
+                (key, name): str(tensor.place) for key, of in state for name, tensor in of.items()
+            })  # fmt: skip
+
+        made.step = noting
+        return made
+
+    options = {"type": kind, **({"momentum": 0.9} if kind == "Momentum" else {})}
+    path = seg.config(iters=8, rifle=RIFLE, optimizer=options)
+    model, _, _ = seg.train(path, optimizer=noted)
+    assert {p.place.is_gpu_place() for p in model.parameters()} == {True}
+    assert places[3] and places[3] == places[4] == places[-1]
+    assert {step: added for step, added in grown.items() if added > 0} == {}

@@ -14,6 +14,7 @@ from processes import path_with, run, run_unmodified
 
 from rifle_ext import cli
 from rifle_ext.errors import RifleError
+from rifle_ext.training import registry
 from rifle_ext.training.hooks import Hook, Hooks
 from rifle_ext.training.registry import has_block, methods_for, registered
 
@@ -271,3 +272,17 @@ def test_plan_of_an_unknown_method_is_refused(seg, capsys):
     with pytest.raises(SystemExit):
         cli.main(["plan", "--toolkit", "seg", "-c", str(seg.config()), "--method", "rilfe"])
     assert "invalid choice: 'rilfe'" in capsys.readouterr().err
+
+
+def test_entry_points_may_be_of_any_class(monkeypatch):
+    """On Python 3.8 and 3.9 they are `importlib_metadata`'s as soon as that is imported."""
+
+    class Foreign(tuple):
+        value = "somewhere:hooks"
+
+        def load(self):
+            return lambda block, source: [Hook()]
+
+    monkeypatch.setattr(registry, "_installed", lambda: {"foreign": Foreign()})
+    (hooks,) = methods_for({"foreign": True}, "config.yml").values()
+    assert [type(hook) for hook in hooks] == [Hook]

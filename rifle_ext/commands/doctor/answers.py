@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from typing import Any, Callable, Dict, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Optional, Sequence
 
 from rifle_ext.commands.doctor.checks import (
     NOTE,
@@ -17,24 +17,20 @@ from rifle_ext.commands.doctor.checks import (
     release,
 )
 from rifle_ext.commands.doctor.probe import CRASHED, Answer
+from rifle_ext.commands.doctor.wheels import (
+    BLACKWELL,
+    HOPPER,
+    PADDLES_SITE,
+    REGISTRY,
+    has_code_for,
+    of_paddle_3,
+)
 
-WHEEL_CODE = ((6, 1), (7, 0), (7, 5), (8, 0), (8, 6))
-"""Compute capabilities that the registry's wheels of paddle 2.5.1 to 2.6.2 hold machine code for.
-
-They hold no PTX, which a driver could translate for other GPUs.
-"""
-PADDLES_SITE = "https://www.paddlepaddle.org.cn/install"
 ZLIB_FIRST = "import zlib before paddle in the script that trains"
 
 
-def has_code_for(capability: Tuple[int, int]) -> bool:
-    """Whether those wheels run on a GPU: code runs on later minor versions of its major one."""
-    major, minor = capability
-    return any(major == of and minor >= least for of, least in WHEEL_CODE)
-
-
 def is_registry_wheel(paddle: Optional[Package]) -> bool:
-    """Whether it is one of those wheels; Paddle's own have another version (2.6.2.post120)."""
+    """Whether its code is known; Paddle's own wheels have another version (2.6.2.post120)."""
     return (
         paddle is not None
         and paddle.name == "paddlepaddle-gpu"
@@ -107,8 +103,8 @@ def check_gpu(answer: Answer, listed: Sequence[str], visible: Optional[str]) -> 
     there = f"{built}, but this machine has {', '.join(listed)}"
     if cuda is None:
         mend = (
-            "pip uninstall -y paddlepaddle, then "
-            f"pip install paddlepaddle-gpu=={TESTED_PADDLE} (H100 and newer: {_paddle_3()})"
+            f"pip uninstall -y paddlepaddle, then {REGISTRY.command} (compute capability 6.1 to "
+            f"8.9, Python 3.8 to 3.11); else {HOPPER.command} (10.0 and newer: {BLACKWELL.command})"
         )
         return Finding("gpu", NOTE, there, mend)
     if visible is not None:
@@ -138,14 +134,14 @@ def check_capability(answer: Answer, paddle: Optional[Package]) -> Finding:
     lacking = [name for name, gpu in said.items() if not has_code_for(tuple(gpu["capability"]))]
     if not lacking:
         return Finding(check, OK, "; ".join(said))
-    newer = any(gpu["capability"][0] >= 9 for gpu in devices)
+    newest = max(tuple(gpu["capability"]) for gpu in devices)
     return Finding(
         check,
         PROBLEM,
         f"{'; '.join(lacking)}: {paddle.name} {paddle.version} holds no code for that",
-        f"paddle 3 with the toolkits' development branches: pip uninstall -y {paddle.name}, then "
-        f"{_paddle_3()}"
-        if newer
+        f"paddle 3 with checkouts of the toolkits' newest releases: pip uninstall -y "
+        f"{paddle.name}, then {of_paddle_3(newest).command}"
+        if newest >= (9, 0)
         else f"a wheel for that GPU from {PADDLES_SITE}, or the CPU",
     )
 
@@ -196,10 +192,6 @@ def check_png(answer: Answer) -> Finding:
 
 def _crashed(answer: Answer) -> bool:
     return CRASHED in answer.get("error", "")
-
-
-def _paddle_3() -> str:
-    return f"install paddlepaddle-gpu 3 from Paddle's own index, as {PADDLES_SITE} says"
 
 
 def _try_paddle() -> str:

@@ -6,9 +6,11 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple, Optional, Sequence, Tuple
 
+from rifle_ext.commands.doctor.wheels import PADDLE_2, PADDLE_3, PYTHONS_2, PYTHONS_3
+
 OK, NOTE, PROBLEM = "ok", "note", "problem"
 
-TESTED_PADDLE = "2.6.2"
+TESTED_PADDLE = PADDLE_2
 FLAG = "FLAGS_set_to_1d"
 
 
@@ -42,17 +44,32 @@ class Package(NamedTuple):
 
 
 class Toolkit(NamedTuple):
-    """A toolkit that a config can be trained with."""
+    """A toolkit that a config can be trained with.
+
+    Attributes
+    ----------
+    name, module, package
+        Of the repository, for Python, in the package registry.
+    tested, newest
+        The package registry's version; the repository's newest release, which runs with paddle 3.
+    """
 
     name: str
     module: str
     package: str
     tested: str
+    newest: str
+
+    @property
+    def clone(self) -> str:
+        """What to type to have the newest release."""
+        address = f"https://github.com/PaddlePaddle/{self.name}"
+        return f"git clone --depth 1 --branch release/{self.newest} {address}"
 
 
 TOOLKITS = (
-    Toolkit("PaddleSeg", "paddleseg", "paddleseg", "2.8.0"),
-    Toolkit("PaddleDetection", "ppdet", "paddledet", "2.6.0"),
+    Toolkit("PaddleSeg", "paddleseg", "paddleseg", "2.8.0", "2.9.1"),
+    Toolkit("PaddleDetection", "ppdet", "paddledet", "2.6.0", "2.7.1"),
 )
 
 
@@ -63,21 +80,25 @@ def release(version: str) -> Tuple[int, ...]:
 
 
 def is_paddle_2(paddle: Optional[Package]) -> bool:
-    """Whether it is a paddle that the released toolkits work with."""
+    """Whether it is a paddle that the registry's toolkits work with."""
     return paddle is not None and release(paddle.version)[:1] == (2,)
 
 
-def check_python(version: Sequence[int], executable: str) -> Finding:
-    """Whether the released toolkits run on this version of Python."""
-    found = f"Python {'.'.join(map(str, version))} ({executable})"
-    if (3, 8) <= tuple(version[:2]) <= (3, 11):
+def check_python(version: Sequence[int], executable: str, paddle: Optional[Package]) -> Finding:
+    """Whether this version of Python is one for the paddle that is there."""
+    found, short = f"Python {'.'.join(map(str, version))} ({executable})", tuple(version[:2])
+    if short not in {*PYTHONS_2, *PYTHONS_3}:
+        mend = "python3.11 -m venv .venv, and install there"
+        return Finding("python", NOTE, f"{found}; 3.8 to 3.13 are tested", mend)
+    if short in PYTHONS_2 or not is_paddle_2(paddle):
         return Finding("python", OK, found)
     return Finding(
         "python",
         NOTE,
-        f"{found}; the released toolkits are for 3.8 to 3.11: PaddleDetection asks for "
-        "numpy<1.24, which does not exist for newer ones",
-        "python3.11 -m venv .venv, and install there",
+        f"{found}; paddle 2 with the registry's toolkits is for 3.8 to 3.11: PaddleDetection asks "
+        "for numpy<1.24, which does not exist for newer ones",
+        f"python3.11 -m venv .venv, and install there; or paddle {PADDLE_3} with checkouts of the "
+        "toolkits",
     )
 
 
@@ -114,12 +135,12 @@ def check_paddle(installed: Sequence[Package], folder: Optional[str]) -> Finding
         mend = f"the tested version: pip install paddlepaddle=={TESTED_PADDLE}"
         return Finding("paddle", NOTE, f"in {folder}, not installed by pip: not tested", mend)
     name, version = installed[0]
-    if release(version) == release(TESTED_PADDLE):
-        return Finding("paddle", OK, f"{name} {version}, the tested version")
+    if release(version) in (release(TESTED_PADDLE), release(PADDLE_3)):
+        return Finding("paddle", OK, f"{name} {version}, a tested version")
     if release(version)[:1] == (3,):
-        found = f"{name} {version}, supported with the toolkits' development branches"
+        found = f"{name} {version}, supported with the toolkits' newest releases"
         return Finding("paddle", OK, found)
-    mend = f"the tested version: pip install {name}=={TESTED_PADDLE}"
+    mend = f"a tested version: pip install {name}=={TESTED_PADDLE}"
     return Finding("paddle", NOTE, f"{name} {version}: not tested", mend)
 
 
@@ -139,17 +160,15 @@ def check_toolkit(
     paddle
         The installed paddle.
     """
-    name, _, package, tested = toolkit
+    name, _, package, tested, newest = toolkit
     wanted = f"the tested version: pip install {package}=={tested}"
     new_paddle = paddle is not None and not is_paddle_2(paddle)
     if new_paddle:
-        wanted = f"the development branch: git clone https://github.com/PaddlePaddle/{name}"
+        wanted = f"release {newest}: {toolkit.clone}, and its folder on PYTHONPATH"
     if folder is None:
         return Finding(package, NOTE, f"{name} is not installed", f"if it is needed, {wanted}")
-    if version is None and new_paddle:
-        return Finding(package, OK, f"{name} from a checkout, {folder}")
     if version is None:
-        return Finding(package, NOTE, f"{name} from a checkout, {folder}: not tested", wanted)
+        return Finding(package, OK, f"{name} from a checkout, {folder}")
     found = f"{package} {version}"
     if paddle and new_paddle and release(version)[:2] <= release(tested)[:2]:
         found += f" does not work with {paddle.name} {paddle.version} (type promotion errors)"
@@ -161,9 +180,27 @@ def check_toolkit(
 
 
 def check_numpy(
-    numpy: Optional[str], paddle: Optional[Package], paddledet: bool, python: Sequence[int]
+    numpy: Optional[str],
+    paddle: Optional[Package],
+    paddledet: bool,
+    python: Sequence[int],
+    imgaug: bool = False,
 ) -> Finding:
-    """Whether paddle and the released PaddleDetection know this numpy."""
+    """Whether paddle and PaddleDetection know this numpy.
+
+    Parameters
+    ----------
+    numpy
+        Its version.
+    paddle
+        The installed paddle.
+    paddledet
+        Whether the package registry's PaddleDetection is there.
+    python
+        The version of Python.
+    imgaug
+        Whether there is a PaddleDetection from a checkout, which imports imgaug.
+    """
     if numpy is None:
         return Finding("numpy", PROBLEM, "not installed", 'pip install "numpy<1.24"')
     found = f"numpy {numpy}"
@@ -171,6 +208,11 @@ def check_numpy(
         limit = "1.24" if paddledet and tuple(python[:2]) < (3, 12) else "2"
         mend = f'pip install "numpy<{limit}"'
         return Finding("numpy", PROBLEM, f"{found}: paddle 2.6 fails with numpy 2", mend)
+    if imgaug and release(numpy) >= (2,):
+        found += ": PaddleDetection imports imgaug 0.4.0, which fails with numpy 2"
+        older = tuple(python[:2]) < (3, 13)
+        mend = 'pip install "numpy<2"' if older else "use Python 3.8 to 3.12 for PaddleDetection"
+        return Finding("numpy", PROBLEM if older else NOTE, found, mend)
     if not paddledet or release(numpy) < (1, 24):
         return Finding("numpy", OK, found)
     found += ": PaddleDetection 2.6 asks for numpy<1.24 and uses what newer ones have removed"

@@ -74,7 +74,7 @@ def examine(limit: float = LIMIT) -> List[Finding]:
     learned = learn(limit)
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     return [
-        guarded(checks.check_python, python, sys.executable),
+        guarded(checks.check_python, python, sys.executable, paddle),
         guarded(startup.check_command, sys.prefix, sys.executable, prefix_of_command()),
         guarded(startup.check_package, __version__, folder("rifle_ext"), version("rifle-ext")),
         guarded(
@@ -96,7 +96,14 @@ def examine(limit: float = LIMIT) -> List[Finding]:
             )
             for toolkit in checks.TOOLKITS
         ),
-        guarded(checks.check_numpy, version("numpy"), paddle, bool(version("paddledet")), python),
+        guarded(
+            checks.check_numpy,
+            version("numpy"),
+            paddle,
+            bool(version("paddledet")),
+            python,
+            folder("ppdet") is not None and released(checks.TOOLKITS[1]) is None,
+        ),
         guarded(checks.check_opencv, installed(*OPENCVS), folder("cv2") is not None),
         guarded(checks.check_flag, os.environ.get(checks.FLAG), paddle),
         guarded(with_paddle.check_import, learned["import"], paddle),

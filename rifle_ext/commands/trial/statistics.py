@@ -152,7 +152,7 @@ def power(effect: float, spread: float, seeds: int) -> float:
 
 def holm(p_values: Sequence[float]) -> Sequence[float]:
     """p-values corrected for their number by Holm's method, in the order given."""
-    order = np.argsort(p_values)
+    order = np.argsort(p_values).tolist()
     corrected, highest = np.empty(len(order)), 0.0
     for rank, index in enumerate(order):
         highest = max(highest, min(1.0, (len(order) - rank) * p_values[index]))

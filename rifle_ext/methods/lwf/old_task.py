@@ -17,6 +17,7 @@ from rifle_ext.methods.lwf.block import LwfConfig
 from rifle_ext.methods.lwf.checking import check_served
 from rifle_ext.methods.lwf.kinds import overridden
 from rifle_ext.redraw.fresh import SecondModel
+from rifle_ext.redraw.reset import as_float32, put
 from rifle_ext.training.hooks import TrainingRun
 
 
@@ -155,7 +156,8 @@ def _unlike(model: nn.Layer, names: List[str]) -> None:
     for name, parameter in model.named_parameters():
         if name in names and not parameter.stop_gradient:
             values = rng.uniform(-1, 1, parameter.shape)
-            parameter.set_value(paddle.to_tensor(values.astype("float32")).astype(parameter.dtype))
+            value = paddle.to_tensor(values.astype("float32"), place=paddle.CPUPlace())
+            put(parameter, value.astype(parameter.dtype))
 
 
 def _built(run: TrainingRun, classes: int) -> nn.Layer:
@@ -177,9 +179,5 @@ def differing(model: nn.Layer, weights: Mapping[str, Tensor], but: List[str]) ->
     return [
         name
         for name, tensor in model.state_dict().items()
-        if name in left and not np.array_equal(_values(tensor), _values(weights[name]))
+        if name in left and not np.array_equal(as_float32(tensor), as_float32(weights[name]))
     ]
-
-
-def _values(tensor: Tensor) -> np.ndarray:
-    return tensor.astype("float32").numpy()

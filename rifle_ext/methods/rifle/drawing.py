@@ -11,6 +11,7 @@ from paddle import Tensor, nn
 from rifle_ext.heads.selection import Selection
 from rifle_ext.methods.rifle.block import RifleConfig
 from rifle_ext.redraw import fresh
+from rifle_ext.redraw.reset import as_float32
 from rifle_ext.redraw.size import inputs_of, resized, root_mean_square
 from rifle_ext.training.hooks import TrainingRun
 
@@ -74,7 +75,8 @@ class Drawing:
         return [
             name
             for name in self._inputs
-            if self.sizes[name] > 0 and np.array_equal(_array(first[name]), _array(held[name]))
+            if self.sizes[name] > 0
+            and np.array_equal(as_float32(first[name]), as_float32(held[name]))
         ]
 
     def _constructed(
@@ -142,12 +144,8 @@ class Drawn:
         return {**about, "mean": self.mean, "std": self.std}
 
 
-def _array(tensor: Tensor) -> np.ndarray:
-    return tensor.astype("float32").numpy()
-
-
 def _describe(name: str, value: Tensor) -> Drawn:
-    values = _array(value)
+    values = as_float32(value)
     first = float(values.reshape(-1)[0]) if values.size else 0.0
     constant = first if (values == first).all() else None
     return Drawn(name, list(value.shape), constant, float(values.mean()), float(values.std()))
