@@ -21,7 +21,7 @@ def main(results: Path = RESULTS) -> List[str]:
 def rows(found: Mapping[str, Mapping[str, Any]]) -> List[str]:
     """A row for each model and weight: means over the seeds, with their standard deviations."""
     groups: Dict[Tuple[str, float], List[Mapping[str, Any]]] = defaultdict(list)
-    for line in found.values():
+    for line in (line for line in found.values() if "weight" in line):  # no pre-training
         groups[line["model"], line["weight"]].append(line)
     table = [
         "| model | weight | seeds | old task before | old task after | kept | new task |",

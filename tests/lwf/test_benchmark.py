@@ -30,4 +30,5 @@ def test_the_table_has_means_over_seeds():
         str(seed): {"model": "m", "weight": 1, "old": old, "before": 0.8, "new": 0.5}
         for seed, old in enumerate((0.4, 0.8))
     }
+    lines["source"] = {"metric": 0.8}
     assert table.rows(lines)[-1] == ("| m | 1 | 2 | 0.800 | 0.600 ± 0.283 | 75 % | 0.500 ± 0.000 |")
