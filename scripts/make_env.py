@@ -46,6 +46,9 @@ def main() -> int:
         return 1
     key = fingerprint(gpus)
     done = read_done() if PYTHON.exists() else {}
+    if trouble and done.get("gpu"):
+        tell(f"the environment for a GPU is kept as it is, but now no GPU is seen: {trouble}")
+        return 0
     try:
         if done.get("key") != key or (gpu_wanted and not done["gpu"]):
             found = machine.find(gpus, trouble)

@@ -160,6 +160,8 @@ def choose(machine: Machine) -> Stack:
 
 def _wheels(machine: Machine, lacking: List[str]) -> List[Wheel]:
     """The GPU builds that hold code for the machine's GPUs, best first."""
+    if machine.world == "cpu" and machine.gpus:
+        lacking.append("WORLD=cpu asks for none")
     if machine.world == "cpu" or not machine.gpus:
         return []
     if machine.processor not in ("x86_64", "AMD64"):

@@ -72,7 +72,7 @@ def with_block(text: str, key: str, block: str) -> str:
         for changed in places:
             if _reads_as(changed, before, key, wanted):
                 return changed
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise RifleError(f"it cannot be read as YAML: {reason}", topic="writing") from error
     raise RifleError(
@@ -112,12 +112,12 @@ def _in_braces(text: str, root: yaml.MappingNode, entry: str) -> Iterator[str]:
 def _reads_as(changed: str, before: List[Any], key: str, wanted: Any) -> bool:
     try:
         root = yaml.compose(changed, yaml.SafeLoader)
-    except yaml.YAMLError:
+        *others, (name, value) = root.value
+        holds = isinstance(value, yaml.MappingNode) if wanted else value.value == ""
+        rest = yaml.MappingNode(root.tag, others)
+        return name.value == key and holds and _content(rest) == before
+    except (yaml.YAMLError, RecursionError):
         return False
-    *others, (name, value) = root.value
-    holds = isinstance(value, yaml.MappingNode) if wanted else value.value == ""
-    rest = yaml.MappingNode(root.tag, others)
-    return name.value == key and holds and _content(rest) == before
 
 
 def _content(node: yaml.Node) -> List[Any]:
@@ -150,9 +150,13 @@ def replace(path: Path, text: str) -> Path:
     check_writable(path)
     try:
         shutil.copy2(target, backup)
-        target.write_bytes(text.encode("utf-8"))
+        whole = shutil.copy2(target, target.with_name(f"{target.name}.part"))
+        Path(whole).write_bytes(text.encode("utf-8"))
+        os.replace(whole, target)
     except OSError as error:
-        raise RifleError(f"{path}: cannot be written: {error}", topic="writing") from error
+        raise RifleError(
+            f"{path}: cannot be written, and is as it was: {error}", topic="writing"
+        ) from error
     return backup
 
 

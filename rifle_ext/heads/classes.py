@@ -97,7 +97,7 @@ def load(model: nn.Layer, weights: Mapping[str, Tensor], strict: bool = True) ->
     """
     state = model.state_dict()
     fitting = {
-        name: weights[name]
+        name: _in_the_type_of(tensor, weights[name])
         for name, tensor in state.items()
         if name in weights and tuple(weights[name].shape) == tuple(tensor.shape)
     }
@@ -114,3 +114,9 @@ def load(model: nn.Layer, weights: Mapping[str, Tensor], strict: bool = True) ->
         )
     with on_cpu():  # else they would move to the default device
         model.set_state_dict({**state, **fitting})
+
+
+def _in_the_type_of(tensor: Tensor, value: Tensor) -> Tensor:
+    """A value of a training in mixed precision, say, for a model that was built anew."""
+    alike = not isinstance(value, Tensor) or value.dtype == tensor.dtype
+    return value if alike else value.astype(tensor.dtype)

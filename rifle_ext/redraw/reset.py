@@ -42,6 +42,14 @@ def put(tensor: Tensor, value: Tensor) -> None:
         tensor.set_value(value)
 
 
+def in_full_precision(
+    optimizer: Optional[Optimizer], parameters: Mapping[str, Tensor]
+) -> Dict[str, Tensor]:
+    """Parameters, or the float32 copies that mixed-precision training keeps of them."""
+    masters: Dict[str, Tensor] = getattr(optimizer, "_master_weights", {})
+    return {name: masters.get(p.name, p) for name, p in parameters.items()}
+
+
 @paddle.no_grad()
 def blended(
     tensors: Mapping[str, Tensor], values: Mapping[str, Tensor], keep: float

@@ -119,6 +119,13 @@ def _problem(found: Any, model: Type[BaseModel], key: str, block: Dict[str, Any]
     return f"{begun}: allowed is {allowed.text}{hint}"
 
 
+def no_flag(value: object) -> object:
+    """A value that is to be a number: true and false are none. Raises ValueError if it is one."""
+    if isinstance(value, bool):
+        raise ValueError("true and false are no numbers")
+    return value
+
+
 def shown(value: object) -> str:
     """A value as the user wrote it, as near as YAML's flow style comes."""
     try:

@@ -81,7 +81,7 @@ def _content(methods: Collection[str]) -> Dict[str, Any]:
         raise RifleError(
             f"{source()}: there is no such file of blocks{_seen_from(path)}", topic="environment"
         ) from error
-    except (OSError, UnicodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise RifleError(
             f"{source()}: no YAML file that can be read: {reason}", topic="environment"

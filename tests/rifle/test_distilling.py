@@ -12,6 +12,7 @@ from old_and_new import numpy
 from seg_runs import REPEATABLE, InOrder, TinySeg, same
 
 from rifle_ext.errors import RifleError
+from rifle_ext.heads.classes import load
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -68,7 +69,7 @@ def test_the_term_is_the_formula_and_falls_to_zero(seg, same_order):
     held, free = Noting(), Noting()
     _, before, _ = trained(seg, "held", held, {"weight": 2})
     trained(seg, "free", free, False)
-    file = seg.folder / "held/rifle_teacher_4.pdteacher"
+    file = seg.folder / "held/rifle_teacher_1.pdteacher"
     teacher = TinySeg(6, dropout=0.0)
     teacher.set_state_dict(paddle.load(str(file)))
     teacher.eval()
@@ -112,8 +113,10 @@ def test_a_training_resumed_in_the_middle_goes_on_exactly(seg, same_order):
     assert same(numpy(whole.state_dict()), numpy(again.state_dict()))
     told, resumed = seg.events("distillation"), seg.events("distillation", seg.folder / "again")
     assert resumed == [event for event in told if event["step"] >= 6]
-    (seg.out / "rifle_teacher_4.pdteacher").unlink()
-    with pytest.raises(RifleError, match="rifle_teacher_4.pdteacher is in none of .*/output"):
+    copied = seg.folder / "again/rifle_teacher_1.pdteacher"
+    assert copied.read_bytes() == (seg.out / copied.name).read_bytes()
+    (seg.out / "rifle_teacher_1.pdteacher").unlink()
+    with pytest.raises(RifleError, match="rifle_teacher_1.pdteacher is in none of .*/output"):
         seg.train(path, out=seg.folder / "lost", resume_model=str(seg.out / "iter_6"))
 
 
@@ -164,6 +167,7 @@ def test_a_wrong_block(seg):
         ("x", 'rifle.distill = "x": allowed is true, false, a number'),
         (-1, "rifle.distill = -1: allowed is true, false, a number"),
         ({"weight": "a"}, 'rifle.distill.weight = "a": allowed is a number, 0 or more'),
+        ({"weight": True}, "rifle.distill.weight = true: allowed is a number, 0 or more"),
         ({"iterations": 0}, "rifle.distill.iterations = 0: allowed is auto or a whole number"),
     ):
         with pytest.raises(RifleError, match=said):
@@ -185,3 +189,41 @@ def test_losses_are_logged_before_during_and_after_a_recovery(seg, det, caplog, 
     assert [e["step"] for e in det.events(path, "distillation")] == [4, 5, 6]
     terms = [float(t) for t in re.findall(r"loss_rifle: ([\d.]+)", caplog.text)]
     assert terms[0] == 0 and max(terms) > 0
+
+
+@pytest.mark.parametrize("steps", [4, 6, 8])
+def test_resumed_at_a_reset_or_between_two(seg, same_order, steps):
+    """The teacher is the network before the last one, whatever lies in the folder."""
+    block = {**BLOCK, "max_re_num": 2, "distill": True}
+    path = seg.config(**REPEATABLE, rifle=block)
+    whole, _, _ = seg.train(path, save_interval=2, keep_checkpoint_max=9)
+    other = seg.folder / "other"
+    other.mkdir()
+    paddle.seed(1)
+    for index in (1, 2):  # of another training
+        paddle.save(TinySeg(6).state_dict(), str(other / f"rifle_teacher_{index}.pdteacher"))
+    checkpoint = str(seg.out / f"iter_{steps}")
+    again, _, _ = seg.train(path, out=other, resume_model=checkpoint, save_interval=2)
+    assert same(numpy(whole.state_dict()), numpy(again.state_dict()))
+
+
+def test_a_teacher_that_cannot_be_kept_is_said(seg, said, monkeypatch):
+    save = paddle.save
+
+    def full(state, path, *args, **kwargs):
+        if path.endswith(".part"):
+            raise OSError("no space left on device")
+        return save(state, path, *args, **kwargs)
+
+    monkeypatch.setattr(paddle, "save", full)
+    seg.train(seg.config(rifle={**BLOCK, "distill": True}))
+    assert "rifle_teacher_1.pdteacher cannot be written, so this training cannot be" in said()
+    assert len(seg.events("distillation")) == 8
+
+
+def test_weights_of_a_training_in_mixed_precision_become_the_teachers():
+    model = paddle.nn.Linear(2, 2)
+    halves = {name: tensor.astype("float16") for name, tensor in model.state_dict().items()}
+    load(model, halves)
+    assert model.weight.dtype == paddle.float32
+    assert np.array_equal(model.weight.numpy(), halves["weight"].astype("float32").numpy())

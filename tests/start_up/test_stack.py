@@ -93,7 +93,7 @@ def test_the_stack_of(name):
     found, python, paddle, wheel, checkouts = TABLE[name]
     stack = choose(found)
     assert stack[:4] == (f"python{python}", paddle, wheel, checkouts)
-    unused = bool(found.gpus or found.gpu_trouble) and wheel is None and found.world != "cpu"
+    unused = bool(found.gpus or found.gpu_trouble) and wheel is None
     assert unused == any("GPU is" in note for note in stack.notes)
     left_out = [source.name for source in (SEG, DET) if paddle == 3 and source not in checkouts]
     assert left_out == [note.split()[0] for note in stack.notes if " is left out: " in note]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Dict, Literal, Optional, Union
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StringConstraints
 from typing_extensions import Annotated
 
-from rifle_ext.training.blocks import Allowed, parse
+from rifle_ext.training.blocks import Allowed, no_flag, parse
 
 BLOCK_KEY = "lwf"
 
@@ -15,7 +15,7 @@ Name = Annotated[str, StringConstraints(strict=True, min_length=1)]
 Kind = Literal["softmax", "sigmoid", "distribution", "distance", "none"]
 KINDS = ("softmax", "sigmoid", "distribution", "distance", "none")
 Epochs = Annotated[str, StringConstraints(strict=True, pattern=r"^[1-9]\d* epochs?$")]
-Number = Annotated[float, Field(allow_inf_nan=False)]
+Number = Annotated[float, BeforeValidator(no_flag), Field(allow_inf_nan=False)]
 
 
 class LwfConfig(BaseModel):

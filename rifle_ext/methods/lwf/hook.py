@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import List, Mapping, Optional, Sequence
 
@@ -90,10 +91,18 @@ class LwfHook(Hook):
         network.to(device)
         self._head.to(device)
         self._teacher = Teacher(network, task.answers, task.calls)
+        with contextlib.ExitStack() as undone:
+            self._attach(run, task, undone)
+            undone.pop_all()
+
+    def _attach(self, run: TrainingRun, task: OldTask, undone: contextlib.ExitStack) -> None:
+        """Hang the old head on the training; `undone` takes it off again."""
         named = dict(run.model.named_sublayers())
         layers = {answer.name: named[answer.name] for answer in task.answers}
         self._head.begin(run.optimizer)
+        undone.callback(self._head.end, run.optimizer)
         self._student = Catching(run.model, layers)
+        undone.callback(self._student.end)
         self._first: Optional[HeadFirst] = None
         if self._warm_up:
             owners = {name.rpartition(".")[0] for name in task.new}

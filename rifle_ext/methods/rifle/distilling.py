@@ -22,8 +22,8 @@ from rifle_ext.training.hooks import Batch, Hook, TrainingRun
 from rifle_ext.training.journal import Journal
 from rifle_ext.training.warm_up import refuse_static_graphs
 
-FILE = "rifle_teacher_{step}.pdteacher"
-"""In the folder of the run: the network before the reset after so many iterations."""
+FILE = "rifle_teacher_{index}.pdteacher"
+"""In the folder of the run: the network before the reset of that number."""
 
 LOOKS = 20
 """How many times in a training the distillation is recorded."""
@@ -96,9 +96,12 @@ class DistillingHook(Hook):
             run.model, self._rifle.source + ": rifle.distill: no answer can be caught {without}"
         )
         past = [r for r in self._rifle.schedule.resets if r.step < step]
-        if past and self._weight(step):
-            path = _found(run, FILE.format(step=past[-1].step), self._rifle.source)
+        if self._teacher is None and past and self._weight(step):
+            name = FILE.format(index=past[-1].index)
+            path = _found(run, name, self._rifle.source)
             load(self._compared.network, paddle.load(str(path)))
+            if path != run.save_dir / name:
+                self._save(run, name)
             self._teach()
 
     def _remember(self, run: TrainingRun, due: Reset) -> None:
@@ -106,13 +109,24 @@ class DistillingHook(Hook):
         self._forget()
         network = self._compared.network
         load(network, run.model.state_dict())
-        if run.rank == 0:
-            path = run.save_dir / FILE.format(step=due.step)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            whole = path.with_suffix(".part")
-            paddle.save(network.state_dict(), str(whole))
-            os.replace(whole, path)
+        self._save(run, FILE.format(index=due.index))
         self._teach()
+
+    def _save(self, run: TrainingRun, name: str) -> None:
+        """Keep the teacher in the run's folder; without it, the training goes on all the same."""
+        if run.rank != 0:
+            return
+        path = run.save_dir / name
+        whole = path.with_suffix(".part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            paddle.save(self._compared.network.state_dict(), str(whole))
+            os.replace(whole, path)
+        except OSError as error:
+            self._journal.warn(
+                f"{path} cannot be written, so this training cannot be resumed in the middle of "
+                f"the recovery: {error}"
+            )
 
     def _teach(self) -> None:
         network = self._compared.network
@@ -166,15 +180,18 @@ class DistillingHook(Hook):
 
 
 def _found(run: TrainingRun, name: str, source: str) -> Path:
-    """The teacher's file of a training that is resumed: in its folder, or above its checkpoint."""
+    """The teacher's file of a training that is resumed: above its checkpoint, or in its folder.
+
+    In this order: in the folder there may be that of another training.
+    """
     above = list(run.resumed.parents[:2]) if run.resumed is not None else []
-    places = [run.save_dir, *above]
+    places = list(dict.fromkeys([*above, run.save_dir]))
     for folder in places:
         if (folder / name).is_file():
             return folder / name
     raise RifleError(
         f"{source}: rifle.distill: {name} is in none of {', '.join(map(str, places))}: it holds "
-        "the network before the reset that this training has not recovered from; put it there, or "
+        "the network before the last reset, which teaches the recovery from it; put it there, or "
         "set rifle.distill: false",
         topic="resume",
     )

@@ -25,6 +25,7 @@ from rifle_ext.redraw.reset import (
     blended,
     check_optimizer,
     digest,
+    in_full_precision,
     reinitialize,
     write_master_weights,
 )
@@ -234,7 +235,8 @@ class RifleHook(Hook):
         self.before_reset(run, due)
         values = self._plan.draw(due.index)
         if self.block.keep:
-            values = {**values, **blended(self.selection.parameters, values, self.block.keep)}
+            old = in_full_precision(run.optimizer, self.selection.parameters)
+            values = {**values, **blended(old, values, self.block.keep)}
         reinitialize(
             self.selection.tensors,
             values,

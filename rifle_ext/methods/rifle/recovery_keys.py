@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Dict, Literal, Union
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt
 from typing_extensions import Annotated
 
-from rifle_ext.training.blocks import Allowed, one_of
+from rifle_ext.training.blocks import Allowed, no_flag, one_of
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Number = Annotated[float, Field(allow_inf_nan=False)]
+Number = Annotated[float, BeforeValidator(no_flag), Field(allow_inf_nan=False)]
+Positive = Annotated[float, BeforeValidator(no_flag), Field(gt=0, allow_inf_nan=False)]
 Auto = Literal["auto"]
 
 
