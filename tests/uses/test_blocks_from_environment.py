@@ -104,18 +104,20 @@ def test_a_block_that_the_config_has_too_is_refused(seg, blocks):
 
 
 def test_paddledetection_refuses_before_it_builds_anything(det, blocks):
+    from det_runs import workspace_kept
     from ppdet.core.workspace import load_config
     from ppdet.engine import Trainer
 
     config = det.config(rifle=BLOCK)
     blocks("rifle: true\nepoch: 3\n")
-    with pytest.raises(RifleError) as refused:
+    with workspace_kept(), pytest.raises(RifleError) as refused:
         Trainer(load_config(str(config)), mode="train")
     assert f"rifle: {config} has this block, too; keep one of the two" in str(refused.value)
     assert f"epoch: a key of the config, and no block; set it in {config}" in str(refused.value)
 
 
 def test_what_is_no_training_ignores_it(seg, det, blocks):
+    from det_runs import workspace_kept
     from paddleseg.core import evaluate
     from paddleseg.cvlibs import Config, SegBuilder
     from ppdet.core.workspace import load_config
@@ -124,7 +126,8 @@ def test_what_is_no_training_ignores_it(seg, det, blocks):
     blocks(None)
     builder = SegBuilder(Config(str(seg.config(**fields(block=None)))))
     assert evaluate(builder.model, builder.val_dataset, num_workers=0)[0] >= 0
-    Trainer(load_config(str(det.config())), mode="eval")
+    with workspace_kept():
+        Trainer(load_config(str(det.config())), mode="eval")
 
 
 def test_an_empty_variable_names_nothing(seg, monkeypatch):
@@ -188,14 +191,7 @@ def test_the_command_and_the_folder_of_paddlex(toolkit, seg, det, blocks, tmp_pa
 def test_plan_and_init_know_it(seg, blocks, capsys):
     config = seg.config(**fields(block=None))
     path = blocks()
-    words = [
-        "--toolkit",
-        "seg",
-        "-c",
-        str(config),
-        "--import",
-        str(ROOT / "tests/helpers/small.py"),
-    ]
+    words = ["--toolkit", "seg", "-c", str(config)]
     assert cli.main(["plan", *words]) == 0
     assert f"rifle: from {path} (RIFLE_EXT_BLOCKS)" in capsys.readouterr().out
     assert cli.main(["plan", *words, "--json"]) == 0
@@ -216,7 +212,7 @@ def test_a_trial_hands_each_training_the_blocks_of_its_arm(seg, blocks, capsys):
     config = seg.config(**fields(block=None))
     path = blocks()
     words = ["trial", "--toolkit", "seg", "-c", str(config), "-o", str(seg.folder / "trial")]
-    words += ["--import", str(ROOT / "tests/helpers/small.py"), "--device", "cpu"]
+    words += ["--device", "cpu"]
     chosen = cli.parser().parse_args(words)
     (seg.folder / "trial").mkdir()
     found = prepare(chosen, seg.folder / "trial", Console())
