@@ -61,6 +61,7 @@ class PretendGpu:
     def __init__(self, monkeypatch):
         self.device, self.during = GPU, None
         self.made, self.written = [], []
+        self._kept = []
         self._places = {}
         self._default = {GPU: paddle.CPUPlace(), CPU: paddle.CPUPlace()}
         self._patch(monkeypatch)
@@ -174,6 +175,7 @@ class PretendGpu:
 
     def _note(self, by, tensor, place):
         self._places[tensor.data_ptr()] = place
+        self._kept.append(tensor)  # so that no other one gets its address
         return Made(by, place, list(tensor.shape), self.during, tensor.data_ptr())
 
 
