@@ -4,6 +4,7 @@ import zlib  # noqa: F401  isort: skip  (before paddle, or OpenCV cannot read PN
 import os
 import re
 import sys
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,6 +19,21 @@ import pytest  # noqa: E402
 
 WITHOUT_DETECTION = find_spec("ppdet") is None
 """On Python 3.13 PaddleDetection does not run: docs/compatibility.md."""
+
+
+def pytest_configure():
+    """With paddle 2 PaddleDetection is a package: its tests are not left out where it is missing."""
+    installed = (version_of(name) for name in ("paddlepaddle", "paddlepaddle-gpu"))
+    if WITHOUT_DETECTION and any(version.startswith("2") for version in installed):
+        raise pytest.UsageError("ppdet cannot be found: install paddledet, or run `make env`")
+
+
+def version_of(name):
+    """The version of a package; empty if it is not installed."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def pytest_ignore_collect(collection_path):
