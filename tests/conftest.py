@@ -22,7 +22,7 @@ WITHOUT_DETECTION = find_spec("ppdet") is None
 
 
 def pytest_configure():
-    """With paddle 2 PaddleDetection is a package: its tests are not left out where it is missing."""
+    """With paddle 2 PaddleDetection is a package: where it is missing, nothing is left out."""
     installed = (version_of(name) for name in ("paddlepaddle", "paddlepaddle-gpu"))
     if WITHOUT_DETECTION and any(version.startswith("2") for version in installed):
         raise pytest.UsageError("ppdet cannot be found: install paddledet, or run `make env`")
