@@ -6,8 +6,7 @@ import sys
 
 import pytest
 import yaml
-from conftest import ROOT
-from small import fields
+from small import fields  # and its models are registered
 
 from rifle_ext import cli
 from rifle_ext.commands.writing import difference, has_key, with_block
@@ -94,9 +93,6 @@ def write(toolkit, path, *more):
     return cli.main(["init", "--toolkit", toolkit, "-c", str(path), *more])
 
 
-SMALL = ["--import", str(ROOT / "tests/helpers/small.py"), "--write"]
-
-
 @pytest.fixture
 def small(seg):
     """A config with a comment, and no block."""
@@ -107,32 +103,32 @@ def small(seg):
 
 def test_written_once_with_what_was_kept(small, seg, capsys):
     before = small.read_bytes()
-    assert write("seg", small, *SMALL) == 0
+    assert write("seg", small, "--write") == 0
     said = capsys.readouterr().out
     after = small.read_bytes()
     assert after.startswith(before) and b"\nrifle:\n" in after
     assert said.index("+rifle:") < said.index(f"written: {small}")
     backup = seg.folder / "config.yml.bak"
     assert backup.read_bytes() == before and f"as it was: {backup}" in said
-    assert write("seg", small, *SMALL) == 0
+    assert write("seg", small, "--write") == 0
     assert f"{small}: has a rifle: block already; nothing is written" in capsys.readouterr().out
     assert small.read_bytes() == after
-    assert write("seg", small, *SMALL, "--method", "freeze_out") == 0  # another one is added
+    assert write("seg", small, "--write", "--method", "freeze_out") == 0  # another one is added
     assert b"\nfreeze_out:\n" in small.read_bytes()
     assert (seg.folder / "config.yml.bak1").read_bytes() == after
-    assert write("seg", small, *SMALL, str(small)) == 0
+    assert write("seg", small, "--write", str(small)) == 0
     seg.train(small, out=seg.folder / "out")
 
 
 def test_a_link_stays_one_and_a_read_only_config_is_left_alone(small, seg, capsys):
     link = seg.folder / "link.yml"
     link.symlink_to(small.name)
-    assert write("seg", link, *SMALL) == 0
+    assert write("seg", link, "--write") == 0
     assert link.is_symlink() and b"\nrifle:\n" in small.read_bytes()
     small.write_text(yaml.safe_dump(fields(block=None)))
     before = small.read_bytes()
     small.chmod(0o444)
-    assert write("seg", small, *SMALL) == 2
+    assert write("seg", small, "--write") == 2
     assert f"{small}: is read-only, so nothing is written to it" in capsys.readouterr().err
     assert small.read_bytes() == before
 
@@ -140,24 +136,23 @@ def test_a_link_stays_one_and_a_read_only_config_is_left_alone(small, seg, capsy
 @pytest.mark.parametrize("toolkit", ["seg", "det"])
 def test_a_small_new_config_is_based_on_the_other(toolkit, seg, det, capsys):
     if toolkit == "seg":
-        path, flags, key = seg.config(**fields(block=None)), SMALL, "_base_"
+        path, key = seg.config(**fields(block=None)), "_base_"
     else:
-        path, flags, key = det.config(), ["--write"], "_BASE_"
+        path, key = det.config(), "_BASE_"
     before = path.read_bytes()
     new = path.parent / "mine/新.yml"
-    assert write(toolkit, path, *flags, str(new)) == 2
+    assert write(toolkit, path, "--write", str(new)) == 2
     assert f"--write {new}: cannot be written: " in capsys.readouterr().err
     new.parent.mkdir()
-    assert write(toolkit, path, *flags, str(new)) == 0
+    assert write(toolkit, path, "--write", str(new)) == 0
     content = yaml.safe_load(new.read_text(encoding="utf-8"))
     base = f"../{path.name}"
     assert content == {key: base if toolkit == "seg" else [base], "rifle": None}
     assert path.read_bytes() == before
     capsys.readouterr()
-    words = ["plan", "--toolkit", toolkit, "-c", str(new), *flags[:-1]]
-    assert cli.main(words) == 0
+    assert cli.main(["plan", "--toolkit", toolkit, "-c", str(new)]) == 0
     assert "reset" in capsys.readouterr().out
-    assert write(toolkit, new, *flags) == 0
+    assert write(toolkit, new, "--write") == 0
     assert "has a rifle: block already" in capsys.readouterr().out
 
 
@@ -165,13 +160,13 @@ def test_a_block_of_the_base_is_not_written_over(seg, capsys):
     seg.config("base.yml", **fields(block={"max_re_num": 2}))
     child = seg.folder / "child.yml"
     child.write_text("_base_: base.yml\n")
-    assert write("seg", child, *SMALL) == 0
+    assert write("seg", child, "--write") == 0
     said = capsys.readouterr().out
     assert "has a rifle: block already, from a config that it is based on" in said
     assert child.read_text() == "_base_: base.yml\n"
-    assert write("seg", child, *SMALL, str(seg.folder / "base.yml")) == 0
+    assert write("seg", child, "--write", str(seg.folder / "base.yml")) == 0
     (seg.folder / "plain.yml").write_text("iters: 3\n")
-    assert write("seg", child, *SMALL, str(seg.folder / "plain.yml")) == 2
+    assert write("seg", child, "--write", str(seg.folder / "plain.yml")) == 2
     assert "there is such a file, without a rifle: block" in capsys.readouterr().err
 
 
@@ -186,7 +181,7 @@ def test_on_a_terminal_it_asks(answer, small, monkeypatch, capsys):
     monkeypatch.setattr(builtins, "input", answered)
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    assert write("seg", small, *SMALL) == 0
+    assert write("seg", small, "--write") == 0
     assert (small.read_bytes() != before) == (answer == "y")
     assert os.path.exists(f"{small}.bak") == (answer == "y")
     assert ("nothing is written" in capsys.readouterr().out) == (answer != "y")

@@ -48,6 +48,7 @@ pytestmark = pytest.mark.timeout(240)
 def test_outputs_are_found_and_redrawn_faithfully(toolkit, name):
     expected = EXPECTED[toolkit][name]
     request = Request(str(ZOO / toolkit / f"{name}.yml"), synthetic=True, images=8)
+    paddle.seed(0)  # GFL's loss is 1.06 to 1.1 times that of its constants, by what is drawn
     with toolkits()[toolkit].load()(request) as (_, run):
         built_again = watched(run)
         plan = planned(run, name)
