@@ -14,6 +14,9 @@ SEARCH, CONFIRM = range(5), range(5, 15)
 ADDED = range(10, 15)
 """Those of `CONFIRM` that were added when the results of the others were known."""
 
+TRIAL = range(15, 35)
+"""Seeds of a trial of its own: where the others saw perhaps a gain, is there one?"""
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -40,6 +43,9 @@ PLACES: List[Place] = [
 ]
 """Where arms are compared."""
 
+TRIED = (Place("digits", "pp_liteseg", "overfit"), Place("digits", "ppyoloe", "overfit"))
+"""The places of that trial, one test each."""
+
 VARIANTS = {"seg": ("one", "one-control", "three", "three-control"), "det": ("one", "one-x3")}
 """What was tried before the defaults were fixed."""
 
@@ -60,6 +66,7 @@ def defaults(place: Place) -> Tuple[str, ...]:
 
 
 EXPERIMENTS: List[Experiment] = [
+    *(Experiment(place, defaults(place), [seed]) for seed in TRIAL for place in TRIED),
     *(Experiment(place, defaults(place), CONFIRM) for place in PLACES),
     *(Experiment(place, variants(place), SEARCH) for place in PLACES),
 ]
