@@ -114,10 +114,17 @@ def check(watch, head, rest, steps, own=1.0):
         assert watch.rates[step][rest] == pytest.approx(REST[step]), step
 
 
-@pytest.mark.parametrize("optimizer", ["SGD", "AdamW"])
-def test_paddleseg(seg, optimizer):
+# The mixed-precision loops: on a CPU Paddle's casts and its scaler are off, and warn of it.
+MIXED = pytest.mark.filterwarnings("ignore:.*can only be enabled")
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "precision"),
+    [("SGD", "fp32"), ("AdamW", "fp32"), pytest.param("AdamW", "fp16", marks=MIXED)],
+)
+def test_paddleseg(seg, optimizer, precision):
     path = seg.config(rifle=BLOCK, optimizer={"type": optimizer, "weight_decay": 0.05})
-    model, _, after = seg.train(path)
+    model, _, after = seg.train(path, precision=precision)
     check(after, "head.3.weight", "neck.weight", range(12))
     others = after.others
     for step in (4, 5, 8, 9):  # nothing but the head moves, running statistics included
@@ -146,9 +153,11 @@ def test_paddleseg_resumed_in_the_middle_of_a_recovery(seg):
             assert same(after.others[first + 1], after.others[first])
 
 
-@pytest.mark.parametrize("ema", [False, True])
-def test_paddledetection(det, ema):
-    path = det.config(epoch=3, rifle=BLOCK, use_ema=ema)
+@pytest.mark.parametrize(
+    ("ema", "mixed"), [(False, False), (True, False), pytest.param(True, True, marks=MIXED)]
+)
+def test_paddledetection(det, ema, mixed):
+    path = det.config(epoch=3, rifle=BLOCK, use_ema=ema, amp=mixed, amp_level="O1")
     trainer, _, after = det.train(path)
     assert after.steps == list(range(12))
     head, rest = "yolo_head.pred_cls.0.weight", "neck.fpn_stages.0.0.conv1.conv.weight"
