@@ -13,12 +13,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import machine  # noqa: E402
-from stack import Gpu, Machine, NoStack, Source, Stack, choose  # noqa: E402
+from stack import DET, SEG, Gpu, Machine, NoStack, Source, Stack, choose  # noqa: E402
 
 from rifle_ext.commands.doctor.wheels import PADDLES_SITE  # noqa: E402
 
@@ -50,10 +50,12 @@ def main() -> int:
         tell(f"the environment for a GPU is kept as it is, but now no GPU is seen: {trouble}")
         return 0
     try:
-        if done.get("key") != key or (gpu_wanted and not done["gpu"]):
+        other = done.get("key") != key or done["homes"] not in (None, homes())
+        if other or (gpu_wanted and not done["gpu"]):
             found = machine.find(gpus, trouble)
             stack = settle(found, gpu_wanted)
             done = {"key": key, "gpu": stack.wheel is not None, "notes": stack.notes}
+            done["homes"] = homes() if stack.checkouts else None
             DONE.write_text(json.dumps(done))
     except (NoStack, Failed) as error:
         tell(str(error))
@@ -69,16 +71,20 @@ def read_done() -> Dict[str, Any]:
         done = json.loads(DONE.read_text())
     except (OSError, ValueError):
         return {}
-    return done if isinstance(done, dict) and {"key", "gpu", "notes"} <= set(done) else {}
+    return done if isinstance(done, dict) and {"key", "gpu", "notes", "homes"} <= set(done) else {}
 
 
 def fingerprint(gpus: Tuple[Gpu, ...]) -> str:
-    """What a made environment depends on."""
+    """What a made environment depends on, with `homes` where it has checkouts."""
     names = [*PINS.values(), "setup.py", "scripts/stack.py", "scripts/make_env.py"]
     files = b"".join((ROOT / name).read_bytes() for name in names)
-    variables = ("WORLD", "PADDLESEG_HOME", "PADDLEDETECTION_HOME", "CUDA_VISIBLE_DEVICES")
-    set_to = {name: os.environ.get(name) for name in variables}
+    set_to = {name: os.environ.get(name) for name in ("WORLD", "CUDA_VISIBLE_DEVICES")}
     return hashlib.sha256(files + repr((set_to, gpus)).encode()).hexdigest()
+
+
+def homes() -> List[Optional[str]]:
+    """The checkouts that are named."""
+    return [os.environ.get(source.variable) for source in (SEG, DET)]
 
 
 def settle(found: Machine, gpu_wanted: bool) -> Stack:

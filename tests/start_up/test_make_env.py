@@ -89,6 +89,7 @@ def test_the_newest_suitable_python_and_the_right_paddle(machine, gpu, extra):
     assert (machine.project / "tried.txt").read_text().endswith(f"try_device.py {extra}\n")
     again = machine()
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+    assert machine(PADDLESEG_HOME="/seg").stdout == ""  # paddle 2 takes the registry's packages
     assert len(machine.installed()) == 2
     machine.put("nvidia-smi", "#!/bin/sh\necho 'Another, 7.5, 535.104.05'\n")
     assert machine().stdout.startswith("Installing paddlepaddle-gpu==2.6.2, ")
@@ -147,6 +148,10 @@ def test_paddle_3_with_a_checkout(machine, tmp_path):
     link = machine.project / ".venv/lib/python3.x/site-packages/toolkits.pth"
     assert link.read_text() == f"{tmp_path / 'seg'}\n"
     assert json.loads((machine.project / ".venv/stack.json").read_text())["gpu"] is False
+    assert machine(PADDLESEG_HOME=str(tmp_path / "seg")).stdout == ""
+    (tmp_path / "other/paddleseg").mkdir(parents=True)
+    assert machine(PADDLESEG_HOME=str(tmp_path / "other")).stdout.startswith("Installing ")
+    assert link.read_text() == f"{tmp_path / 'other'}\n"
 
 
 def test_toolkits_are_cloned_where_their_host_answers(machine):
