@@ -123,6 +123,12 @@ SOFT: Dict[str, Arm] = {
 
 And the teacher without a reset."""
 
+RATES: Dict[str, Arm] = {
+    "half-rate": Arm(trick={"type": "OtherRate", "factor": 0.5}),
+    "double-rate": Arm(trick={"type": "OtherRate", "factor": 2.0}),
+}
+"""Plain fine-tuning at other learning rates: is the place's the right one?"""
+
 TRICKS: Dict[str, Arm] = {
     "cyclic-rate": Arm(trick={"type": "CyclicRate", "periods": 4}),
     "dropout": Arm(trick={"type": "HeadDropout", "rate": 0.2}),
@@ -132,7 +138,7 @@ TRICKS: Dict[str, Arm] = {
 }
 """What the paper compares with, and the published module; options as usual, not searched."""
 
-ARMS = {"seg": {**SEG, **SOFT, **TRICKS}, "det": {**DET, **SOFT, **TRICKS}}
+ARMS = {"seg": {**SEG, **SOFT, **RATES, **TRICKS}, "det": {**DET, **SOFT, **RATES, **TRICKS}}
 
 DEFAULT = "rifle"
 """The arm that is the package's defaults."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Dict, List, Sequence, Tuple
 
-from benchmarks.transfer.arms import ARMS, CONTROL, DEFAULT, SOFT
+from benchmarks.transfer.arms import ARMS, CONTROL, DEFAULT, RATES, SOFT
 from benchmarks.transfer.places import Place, Run
 
 SEARCH, CONFIRM = range(5), range(5, 15)
@@ -50,13 +50,13 @@ VARIANTS = {"seg": ("one", "one-control", "three", "three-control"), "det": ("on
 """What was tried before the defaults were fixed."""
 
 SOFT_IN = ("pp_liteseg", "ppyoloe")
-"""Models with which resets that take less away were looked for."""
+"""Models with which milder resets, and other rates of plain fine-tuning, were tried."""
 
 
 def variants(place: Place) -> Tuple[str, ...]:
     """Plain fine-tuning and what was tried in a place."""
-    soft = (DEFAULT, *SOFT) if place.data == "digits" and place.model in SOFT_IN else ()
-    return ("plain", *VARIANTS[place.toolkit], *soft)
+    more = (DEFAULT, *SOFT, *RATES) if place.data == "digits" and place.model in SOFT_IN else ()
+    return ("plain", *VARIANTS[place.toolkit], *more)
 
 
 def defaults(place: Place) -> Tuple[str, ...]:

@@ -185,3 +185,10 @@ def test_the_head_is_faster_for_a_while_and_then_as_before(run):
         scale = 3.0 if step in (4, 5, 10, 11) else 1.0
         assert factors(True) == [scale * factor for factor in own]
     assert factors(False) == rest
+
+
+def test_another_rate_is_that_of_every_parameter(run):
+    own = {name: p.optimize_attr["learning_rate"] for name, p in run.model.named_parameters()}
+    tricks.OtherRate(factor=0.5).on_train_begin(run)
+    for name, parameter in run.model.named_parameters():
+        assert parameter.optimize_attr["learning_rate"] == 0.5 * own[name], name
