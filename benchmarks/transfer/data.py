@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.transfer import fashion_scenes
 from benchmarks.transfer.regimes import Coco, Regime, imbalanced, relabelled, relabelled_mask
 
-SEEDS = 20
+SEEDS = 35
 """Seeds that there are training images for. The first ones' images do not depend on it."""
 
 SOURCE, VAL, SIZE = 4000, 500, 64
