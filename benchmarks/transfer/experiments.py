@@ -17,6 +17,9 @@ ADDED = range(10, 15)
 TRIAL = range(15, 35)
 """Seeds of a trial of its own: where the others saw perhaps a gain, is there one?"""
 
+SEEDS = (*SEARCH, *CONFIRM, *TRIAL)
+"""All of them."""
+
 
 @dataclass(frozen=True)
 class Experiment:

@@ -10,10 +10,9 @@ from matplotlib.figure import Figure
 
 from benchmarks.transfer.arms import DEFAULT, FORERUNNER
 from benchmarks.transfer.comparisons import Results, excess
-from benchmarks.transfer.experiments import CONFIRM, SEARCH
+from benchmarks.transfer.experiments import SEEDS
 from benchmarks.transfer.places import Place
 
-SEEDS = [*SEARCH, *CONFIRM]
 SHOWN = 300
 """Iterations after a reset that the losses are shown for."""
 

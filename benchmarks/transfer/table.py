@@ -13,7 +13,7 @@ from typing import Callable, Dict, List, Optional, Sequence, Tuple
 from benchmarks.transfer import plots, records
 from benchmarks.transfer.arms import DEFAULT, FORERUNNER
 from benchmarks.transfer.comparisons import BURST, END, Results, Row
-from benchmarks.transfer.experiments import CONFIRM, SEARCH
+from benchmarks.transfer.experiments import CONFIRM, SEARCH, SEEDS, TRIAL, TRIED
 from benchmarks.transfer.places import METRICS, Place
 from benchmarks.transfer.regimes import REGIMES
 from rifle_ext.commands.trial.records import read
@@ -60,25 +60,34 @@ def put(text: str, name: str, lines: Table) -> str:
 def summary(results: Results) -> Table:
     """What to expect of the defaults: one row for each regime and model.
 
-    p is corrected for all rows by Holm's method, and for the second look at these seeds.
+    p is corrected by Holm's method: for the two tests of the trial; for all other rows, and for the
+    second look at their seeds.
     """
-    shown = [found for place in sorted(results.places([*SEARCH, *CONFIRM]), key=_order)
+    shown = [found for place in sorted(results.places(SEEDS), key=_order)
              for found in [_shown(results, place)] if found]  # fmt: skip
-    tested = {place: row.plain.p for place, row, _ in shown if row.plain.seeds >= LEAST}
-    corrected = dict(zip(tested, holm(list(tested.values()))))
+    corrected: Dict[Place, float] = {}
+    for of_trial, looks in ((True, 1), (False, LOOKS)):
+        tested = {place: row.plain.p for place, row, seeds in shown
+                  if row.plain.seeds >= LEAST and (seeds == TRIAL) is of_trial}  # fmt: skip
+        for place, p in zip(tested, holm(list(tested.values()))):
+            corrected[place] = min(1.0, looks * p)
     lines = [
         "| your data are like this | model | seeds | plain | RIFLE minus plain | minus control "
         "| p, corrected | expect |",
         "|---" * 8 + "|",
     ]
     for place, row, seeds in shown:
-        p = min(1.0, LOOKS * corrected[place]) if place in corrected else float("nan")
+        p = corrected.get(place, float("nan"))
         lines.append(_summary(results, place, row, seeds, p))
     return lines
 
 
-def _shown(results: Results, place: Place) -> Optional[Tuple[Place, Row, Sequence[int]]]:
+def _shown(results: Results, place: Place) -> Optional[Tuple[Place, Row, range]]:
     """What the summary shows of a place, and the seeds it is of; None if nothing is known."""
+    pairs = (results.pairs(tried, DEFAULT, "plain", TRIAL) for tried in TRIED)
+    if place in TRIED and all(len(found) == len(TRIAL) for found in pairs):
+        row = _row(results, place, DEFAULT, TRIAL)
+        return (place, row, TRIAL) if row else None
     confirmed = _row(results, place, DEFAULT, CONFIRM)
     searched = _row(results, place, FORERUNNER, SEARCH)
     few = confirmed is None or confirmed.plain.seeds < LEAST
@@ -91,10 +100,10 @@ def _row(results: Results, place: Place, arm: str, seeds: Sequence[int]) -> Opti
     return next((row for row in results.rows(place, seeds) if row.arm == arm), None)
 
 
-def _summary(results: Results, place: Place, row: Row, seeds: Sequence[int], p: float) -> str:
+def _summary(results: Results, place: Place, row: Row, seeds: range, p: float) -> str:
     pairs = results.pairs(place, row.arm, "plain", seeds)
     mean = fmean(plain["metric"] for _, plain in pairs)
-    kind = " (search)" if seeds == SEARCH else ""
+    kind = {SEARCH: " (search)", TRIAL: " (trial)"}.get(seeds, "")
     return (
         f"| {REGIMES[place.regime].words}: {place.data} | {place.model} | {row.plain.seeds}{kind} "
         f"| {mean:.3f} | {signed(row.plain)} | {signed(row.control)} | {probability(p)} "
@@ -190,17 +199,16 @@ def recovery_table(results: Results) -> Table:
         f"good | iterations, median | loss of the last {END}, over plain's |",
         "|---" * 7 + "|",
     ]
-    seeds = [*SEARCH, *CONFIRM]
-    for place in sorted(results.places(seeds), key=_order):
+    for place in sorted(results.places(SEEDS), key=_order):
         for arm in results.arms(place):
-            found = results.recoveries(place, arm, seeds)
-            burst = results.burst(place, arm, seeds)
+            found = results.recoveries(place, arm, SEEDS)
+            burst = results.burst(place, arm, SEEDS)
             if found and burst:
                 back = [r.loss_back for r in found if r.loss_back is not None]
                 middle = f"{median(back):.0f}" if back else ""
                 lines.append(
                     f"| {title(place)} | {arm} | {fmean(burst):+.2f} | {len(found)} | {len(back)} "
-                    f"| {middle} | {results.last_loss(place, arm, seeds):.2f} |"
+                    f"| {middle} | {results.last_loss(place, arm, SEEDS):.2f} |"
                 )
     return lines
 
@@ -208,9 +216,8 @@ def recovery_table(results: Results) -> Table:
 def movement_tables(results: Results) -> Table:
     """How far each stage moved, in multiples of plain fine-tuning: a table for each place."""
     lines: Table = []
-    seeds = [*SEARCH, *CONFIRM]
-    for place in sorted(results.places(seeds), key=_order):
-        plain = results.movement(place, "plain", seeds)
+    for place in sorted(results.places(SEEDS), key=_order):
+        plain = results.movement(place, "plain", SEEDS)
         stages = [stage for stage in plain if plain[stage] > 0]  # not those that are not used
         if len(results.arms(place)) < 2 or not stages:
             continue
@@ -218,7 +225,7 @@ def movement_tables(results: Results) -> Table:
         lines += ["", f"| {title(place)} | {' | '.join(short)} |", "|---" * (len(stages) + 1) + "|"]
         lines.append(f"| plain, % | {' | '.join(f'{100 * plain[s]:.1f}' for s in stages)} |")
         for arm in results.arms(place):
-            found = results.further(place, arm, seeds)
+            found = results.further(place, arm, SEEDS)
             if arm != "plain":
                 cells = (f"{found[stage]:.2f}" for stage in stages)
                 lines.append(f"| {arm} | {' | '.join(cells)} |")
@@ -236,6 +243,7 @@ def sources_table(results: Results) -> Table:
 
 BLOCKS: Dict[str, Callable[[Results], Table]] = {
     "summary": summary,
+    "trial": details(TRIAL),
     "confirmed": details(CONFIRM),
     "searched": details(SEARCH),
     "recovery": recovery_table,
