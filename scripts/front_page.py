@@ -41,10 +41,16 @@ def measured(page: str) -> str:
         raise ValueError(f"{SOURCE}: no summary with the columns {', '.join(COLUMNS)}")
     head, _, *body = rows
     chosen = [dict(zip(head, row)) for row in body]
-    kept = [row for row in chosen if row["seeds"].isdigit() and int(row["seeds"]) >= LEAST_SEEDS]
+    kept = [row for row in chosen if confirmed_seeds(row["seeds"]) >= LEAST_SEEDS]
     cells: List[List[str]] = [list(COLUMNS), ["---"] * len(COLUMNS)]
     cells += [[row[column] for column in COLUMNS] for row in kept]
     return "".join("| " + " | ".join(row) + " |\n" for row in cells).replace("| --- ", "|---")
+
+
+def confirmed_seeds(cell: str) -> int:
+    """How many seeds a row is of; 0 for those that something was chosen on."""
+    number, _, kind = cell.partition(" ")
+    return 0 if kind == "(search)" else int(number)
 
 
 def with_measured(page: str, table: str) -> str:

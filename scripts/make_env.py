@@ -76,7 +76,8 @@ def read_done() -> Dict[str, Any]:
 
 def fingerprint(gpus: Tuple[Gpu, ...]) -> str:
     """What a made environment depends on, with `homes` where it has checkouts."""
-    names = [*PINS.values(), "setup.py", "scripts/stack.py", "scripts/make_env.py"]
+    names = [*PINS.values(), "setup.py", "rifle_ext/commands/doctor/wheels.py"]
+    names += [f"scripts/{name}.py" for name in ("machine", "make_env", "stack")]
     files = b"".join((ROOT / name).read_bytes() for name in names)
     set_to = {name: os.environ.get(name) for name in ("WORLD", "CUDA_VISIBLE_DEVICES")}
     return hashlib.sha256(files + repr((set_to, gpus)).encode()).hexdigest()

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, Dict, List
 
-from benchmarks.transfer import records
+from rifle_ext.commands.trial.records import read
 
 HERE = Path(__file__).parent / "results"
 PAGE = Path(__file__).resolve().parents[2] / "docs/saving.md"
@@ -18,7 +18,7 @@ MARK = "<!-- written by benchmarks/cost/saving_table.py -->\n"
 def main() -> None:
     """Replace what stands under the mark."""
     steps = json.loads((HERE / "freezing.json").read_text())
-    trainings = list(records.read(HERE / "trainings.jsonl").values())
+    trainings = list(read(HERE / "trainings.jsonl").values())
     above = PAGE.read_text(encoding="utf-8").split(MARK)[0]
     text = "\n".join([*_steps(steps), "", *_trainings(trainings)])
     PAGE.write_text(f"{above}{MARK}\n{text}\n", encoding="utf-8")

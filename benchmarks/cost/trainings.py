@@ -148,10 +148,8 @@ def _run(toolkit: str, config: Dict[str, Any], folder: Path, seed: int) -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["run"]:
         from benchmarks.transfer.run import main as train
-        from rifle_ext.runtime.compat import before_paddle
         from rifle_ext.training.registry import register
 
-        before_paddle()
         register("clock", lambda block, source: [Clock(block)])
         del sys.argv[1]
         train(sys.argv.pop(1), int(sys.argv.pop(1)))

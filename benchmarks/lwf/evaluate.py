@@ -17,7 +17,6 @@ from rifle_ext.commands.training_options import toolkits
 from rifle_ext.heads.classes import depending, shapes_of
 from rifle_ext.methods.lwf import old_head_file
 from rifle_ext.methods.lwf.export import export
-from rifle_ext.runtime.compat import before_paddle
 from rifle_ext.training.setup import Request
 
 
@@ -56,7 +55,6 @@ def of_classes(toolkit: str, config: Path) -> List[str]:
 
 def main(toolkit: str, config: str, weights: str) -> None:
     """Print the metric of some weights."""
-    before_paddle()
     importlib.import_module(f"{toolkit}_hooks.train")
     importlib.import_module(f"benchmarks.transfer.{toolkit}_parts")
     metric = {"seg": _miou, "det": _map}[toolkit](config, weights)

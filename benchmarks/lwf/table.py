@@ -8,12 +8,12 @@ from statistics import mean, stdev
 from typing import Any, Dict, List, Mapping, Tuple
 
 from benchmarks.lwf.__main__ import RESULTS
-from benchmarks.transfer import records
+from rifle_ext.commands.trial.records import read
 
 
 def main(results: Path = RESULTS) -> List[str]:
     """Print the lines, and return them."""
-    lines = rows(records.read(results))
+    lines = rows(read(results))
     print("\n".join(lines))
     return lines
 

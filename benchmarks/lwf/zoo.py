@@ -25,7 +25,6 @@ from rifle_ext.heads.probing import probing
 from rifle_ext.methods.lwf.block import parse_block
 from rifle_ext.methods.lwf.hook import LwfHook
 from rifle_ext.redraw.fresh import SecondModel
-from rifle_ext.runtime.compat import before_paddle
 from rifle_ext.training.hooks import Batch, TrainingRun
 from rifle_ext.training.setup import Request
 
@@ -104,7 +103,6 @@ def _step(run: TrainingRun, hook: LwfHook) -> Dict[str, str]:
 
 def main() -> None:
     """Look at those that were not looked at yet, and write the page after each."""
-    before_paddle()
     expected = yaml.safe_load((ZOO / "expected.yml").read_text())
     found: Dict[str, Dict[str, Outcome]] = {toolkit: {} for toolkit in TOOLKITS}
     found.update(json.loads(RESULTS.read_text()) if RESULTS.exists() else {})

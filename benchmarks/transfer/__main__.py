@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
@@ -32,6 +33,9 @@ LIMIT = 1800
 
 IMAGENET = "efficientnet_lite0.npz"
 """Of the folder that is given by --data: see efficientnet_lite.py."""
+
+PREPARING = threading.Lock()
+"""Of what trainings at the same time share: the data, and what was pre-trained."""
 
 LOG_EVERY = {"seg": 5, "det": 3}
 """Iterations between two logged losses; a divisor of PaddleDetection's epochs."""
@@ -96,9 +100,10 @@ def do_group(runs: List[Run], chosen: argparse.Namespace) -> List[str]:
     One that fails does not stop the others: it is missing in the results, and is run next time.
     """
     place, seed = runs[0].place, runs[0].seed
-    scenes = data.prepare(chosen.work / "data", place.data, chosen.data)
-    data.write_few(scenes, place.data, place.regime, REGIMES[place.regime], seed)
-    pretrained = pretrain(place, scenes, chosen)
+    with PREPARING:
+        scenes = data.prepare(chosen.work / "data", place.data, chosen.data)
+        data.write_few(scenes, place.data, place.regime, REGIMES[place.regime], seed)
+        pretrained = pretrain(place, scenes, chosen)
     folder = chosen.work.joinpath("runs", *asdict(place).values(), str(seed))
     shutil.rmtree(folder, ignore_errors=True)
     trunk = folder / "plain"

@@ -8,7 +8,6 @@ from); there the source task is ImageNet.
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Dict, List, Optional
@@ -158,9 +157,11 @@ def subset(coco: Coco, positions: List[int]) -> Coco:
 
 
 def _write_masks(target: Path, masks: Path, lines: List[str], coco: Coco, noisy: Coco) -> List[str]:
-    """Write masks with the classes of `noisy`; returns the lines that name them."""
-    shutil.rmtree(masks, ignore_errors=True)
-    masks.mkdir(parents=True)
+    """Write masks with the classes of `noisy`; returns the lines that name them.
+
+    Another model's training may be reading them: each file is replaced by an equal one.
+    """
+    masks.mkdir(parents=True, exist_ok=True)
     found = []
     for line, image in zip(lines, coco["images"]):
         picture, mask = line.split()
@@ -169,8 +170,9 @@ def _write_masks(target: Path, masks: Path, lines: List[str], coco: Coco, noisy:
             for file in (coco, noisy)
         )
         pixels = cv2.imread(str(target / mask), cv2.IMREAD_UNCHANGED)
-        path = masks / Path(mask).name
-        cv2.imwrite(str(path), relabelled_mask(pixels, before, after))
+        path, partial = masks / Path(mask).name, masks / "partial.png"
+        cv2.imwrite(str(partial), relabelled_mask(pixels, before, after))
+        partial.replace(path)
         found.append(f"{picture} ../few/{masks.name}/{path.name}\n")
     return found
 

@@ -9,10 +9,9 @@ from benchmarks.transfer.arms import ARMS, CONTROL, DEFAULT, RATES, SOFT
 from benchmarks.transfer.places import Place, Run
 
 SEARCH, CONFIRM = range(5), range(5, 15)
-"""Seeds that variants and defaults were chosen on; seeds that the frozen ones are measured on."""
+"""Seeds that variants and defaults were chosen on; seeds that the frozen ones are measured on.
 
-ADDED = range(10, 15)
-"""Those of `CONFIRM` that were added when the results of the others were known."""
+Of the latter, 10 to 14 were added when the results of the others were known."""
 
 TRIAL = range(15, 35)
 """Seeds of a trial of its own: where the others saw perhaps a gain, is there one?"""

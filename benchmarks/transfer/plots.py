@@ -10,8 +10,10 @@ from matplotlib.figure import Figure
 
 from benchmarks.transfer.arms import DEFAULT, FORERUNNER
 from benchmarks.transfer.comparisons import Results, excess
-from benchmarks.transfer.experiments import SEEDS
-from benchmarks.transfer.places import Place
+from benchmarks.transfer.experiments import CONFIRM, SEARCH, SEEDS, TRIAL
+
+MEASURED = (*CONFIRM, *TRIAL)
+"""Seeds that nothing was chosen on."""
 
 SHOWN = 300
 """Iterations after a reset that the losses are shown for."""
@@ -26,32 +28,31 @@ def write(results: Results, folder: Path) -> None:
 
 
 def arms(results: Results) -> Figure:
-    """The difference to plain fine-tuning of every arm: each seed, the mean and its interval."""
-    places = [place for place in results.places(SEEDS) if results.rows(place, SEEDS)]
-    figure = Figure(figsize=(9, 0.6 + 0.28 * _lines(results, places)), layout="constrained")
+    """The difference to plain fine-tuning of every arm: each seed, the mean and its interval.
+
+    Seeds that something was chosen on are apart.
+    """
+    kinds = ((MEASURED, ""), (SEARCH, ", search"))
+    lines = [(place, row, seeds, said) for place in results.places(SEEDS)
+             for seeds, said in kinds for row in results.rows(place, seeds)]  # fmt: skip
+    figure = Figure(figsize=(9, 0.6 + 0.28 * max(4, len(lines))), layout="constrained")
     axis = figure.subplots()
     labels: List[str] = []
-    for place in places:
-        for row in results.rows(place, SEEDS):
-            at = len(labels)
-            labels.append(f"{place.model} {place.regime} ({place.data}): {row.arm}")
-            pairs = results.pairs(place, row.arm, "plain", SEEDS)
-            seeds = [ours["metric"] - plain["metric"] for ours, plain in pairs]
-            axis.plot(seeds, [at] * len(seeds), ".", color="grey", markersize=4)
-            half = row.plain.difference.half
-            bar = half if half == half else 0.0
-            colour = "C0" if not row.arm.endswith("control") else "C1"
-            axis.errorbar(row.plain.difference.mean, at, xerr=bar, fmt="o", color=colour, capsize=3)
+    for at, (place, row, seeds, said) in enumerate(lines):
+        labels.append(f"{place.model} {place.regime} ({place.data}): {row.arm}{said}")
+        pairs = results.pairs(place, row.arm, "plain", seeds)
+        each = [ours["metric"] - plain["metric"] for ours, plain in pairs]
+        axis.plot(each, [at] * len(each), ".", color="grey", markersize=4)
+        half = row.plain.difference.half
+        bar = half if half == half else 0.0
+        colour = "C0" if not row.arm.endswith("control") else "C1"
+        axis.errorbar(row.plain.difference.mean, at, xerr=bar, fmt="o", color=colour, capsize=3)
     axis.axvline(0, color="grey", linewidth=0.8)
     axis.set_yticks(range(len(labels)), labels, fontsize=7)
     axis.set_ylim(len(labels) - 0.5, -0.5)
     axis.set_xlim(-0.08, 0.08)
     axis.set_xlabel("mIoU or mAP minus that of plain fine-tuning (orange: controls without resets)")
     return figure
-
-
-def _lines(results: Results, places: List[Place]) -> int:
-    return max(4, sum(len(results.rows(place, SEEDS)) for place in places))
 
 
 def burst(results: Results) -> Figure:

@@ -46,11 +46,6 @@ class Regime:
     imbalance: float = 1.0
     length: float = 1.0
 
-    @property
-    def relabels(self) -> bool:
-        """Whether training scenes or labels differ from those of the data set."""
-        return self.wrong > 0 or self.imbalance != 1
-
 
 REGIMES: Dict[str, Regime] = {
     "clean": Regime("few images, right labels, the usual augmentation and weight decay"),

@@ -9,13 +9,11 @@ import importlib
 import sys
 
 from benchmarks.transfer.forking import ForkArms
-from rifle_ext.runtime.compat import before_paddle
 from rifle_ext.training.registry import register
 
 
 def main(toolkit: str, seed: int) -> None:
     """Register what is ours, set the random streams, then do what the train tool does."""
-    before_paddle()
     tricks = importlib.import_module("benchmarks.transfer.tricks")
     register("trick", tricks.hooks)
     register("fork", lambda block, source: [ForkArms(**block)])

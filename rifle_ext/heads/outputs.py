@@ -45,16 +45,6 @@ class Outputs(NamedTuple):
     frozen: Tuple[str, ...]
 
 
-def output_parameters(
-    model: nn.Layer, forward: Forward, losses: bool = False, second: Optional[nn.Layer] = None
-) -> Dict[str, Tensor]:
-    """The trainable parameters of the model's output layers, by structured name.
-
-    As `find_outputs`.
-    """
-    return find_outputs(model, forward, losses, second).parameters
-
-
 def find_outputs(
     model: nn.Layer,
     forward: Forward,

@@ -9,7 +9,7 @@ from paddle import nn
 from paddleseg.cvlibs import Config, SegBuilder
 
 from rifle_ext.errors import RifleError
-from rifle_ext.heads.outputs import output_parameters
+from rifle_ext.heads.outputs import find_outputs
 from rifle_ext.heads.selection import select
 
 NAMED = model_of(
@@ -100,7 +100,7 @@ def test_output_layers_of_paddleseg_families(family):
 def test_maskformer_outputs_classes_mask_embeddings_and_mask_features():
     config = Config(str(ROOT / "configs/seg/maskformer.yml"))
     model = SegBuilder(config).model
-    parameters = output_parameters(model, lambda: model(paddle.to_tensor(X)))
+    parameters = find_outputs(model, lambda: model(paddle.to_tensor(X))).parameters
     owners = {name.rpartition(".")[0] for name in parameters}
     assert any("class_embed" in name for name in owners), owners
     assert any("mask_embed" in name for name in owners), owners

@@ -4,14 +4,14 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from rifle_ext.heads.outputs import output_parameters
+from rifle_ext.heads.outputs import find_outputs
 
 X = np.random.RandomState(0).rand(2, 3, 64, 64).astype("float32")
 
 
 def found(model, *inputs, losses=False, **kwargs):
     inputs = [paddle.to_tensor(X)] if not inputs and not kwargs else inputs
-    return list(output_parameters(model, lambda: model(*inputs, **kwargs), losses))
+    return list(find_outputs(model, lambda: model(*inputs, **kwargs), losses).parameters)
 
 
 def conv(i, o):

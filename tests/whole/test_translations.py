@@ -155,6 +155,16 @@ def test_a_page_in_one_language_is_said(pages, tmp_path):
     assert "docs/zh/page.md: there is no such page" in found
 
 
+def test_the_front_pages_leave_out_what_was_searched_on():
+    rows = [["few", "m", seeds, "0.5", "+0.1", "0.1", "1", "hope"] for seeds in
+            ("20 (trial)", "10", "9 (search)", "4")]  # fmt: skip
+    head = [*front_page.COLUMNS[:3], "plain", front_page.COLUMNS[3], "p", *front_page.COLUMNS[4:]]
+    lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * 8, *rows)]
+    page = "\n".join(["<!-- begin summary -->", *lines, "<!-- end summary -->"])
+    _, _, *kept = front_page.measured(page).splitlines()
+    assert [row.split(" | ")[2] for row in kept] == ["20 (trial)", "10"]
+
+
 def test_the_front_pages_say_what_was_measured():
     table = front_page.measured(front_page.SOURCE.read_text(encoding="utf-8"))
     assert len(table.splitlines()) > 2
