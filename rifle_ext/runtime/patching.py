@@ -32,10 +32,13 @@ def rebind(replacements: Mapping[Callable, Callable]) -> List[Tuple[Any, str, Ca
         What was replaced: module, name and original.
     """
     by_id = {id(original): original for original in replacements}
+    loaded = list(sys.modules.values())
+    spaces = ((module, dict(getattr(module, "__dict__", {}))) for module in loaded)
     places = [
         (module, name, by_id[id(value)])
-        for module in list(sys.modules.values())
-        for name, value in list(getattr(module, "__dict__", {}).items())
+        for module, space in spaces
+        if not by_id.keys().isdisjoint(map(id, space.values()))  # most: names are many
+        for name, value in space.items()
         if id(value) in by_id
     ]
     for module, name, original in places:

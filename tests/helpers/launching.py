@@ -5,10 +5,12 @@ import shutil
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
-from conftest import ROOT
+SCRIPT = Path(__file__).with_name("ranks.py")
 
-SCRIPT = ROOT / "tests/helpers/ranks.py"
+CONNECTED = "both ranks have begun to train"
+"""What a rank prints then; whatever it says after that is no matter of luck."""
 
 NOT_CONNECTED = ("Connection refused", "Address already in use", "TIMEOUT self_rank")
 """What Paddle says where two ranks did not find each other, on a loaded machine in the main."""
@@ -18,12 +20,13 @@ def launch(folder, *arguments, **options):
     """Run two ranks; again if they did not find each other, which Paddle leaves to luck."""
     for _ in range(3):
         code, logs = launch_once(folder, *arguments, **options)
-        if not code or not any(said in logs for said in NOT_CONNECTED):
+        lost = CONNECTED not in logs and any(said in logs for said in NOT_CONNECTED)
+        if not code or not lost:
             break
     return code, logs
 
 
-def launch_once(folder, *arguments, machines=1, **environment):
+def launch_once(folder, *arguments, script=SCRIPT, machines=1, **environment):
     """Run two ranks: of one machine, or of two, for which two launchers stand."""
     for log in folder.glob("log?"):
         shutil.rmtree(log)
@@ -42,7 +45,7 @@ def launch_once(folder, *arguments, machines=1, **environment):
     running = [
         subprocess.Popen(
             [sys.executable, "-m", "paddle.distributed.launch", *flags]
-            + ["--log_dir", str(folder / f"log{index}"), str(SCRIPT), *map(str, arguments)],
+            + ["--log_dir", str(folder / f"log{index}"), str(script), *map(str, arguments)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env=merged,

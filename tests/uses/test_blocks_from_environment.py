@@ -154,12 +154,12 @@ def test_every_process_of_a_training_on_several_inherits_it(seg, blocks, tmp_pat
     path = blocks()
     ready = yaml.safe_load((ROOT / "configs/seg/pp_liteseg.yml").read_text())
     config = seg.config(
-        model=ready["model"], loss=ready["loss"], iters=3, batch_size=2, rank_record=True
+        model=ready["model"], loss=ready["loss"], iters=3, batch_size=2, rank_record={"name": "x"}
     )
     flags = ["--config", config, "--device", "cpu", "--save_dir", tmp_path / "out"]
     code, logs = launch(tmp_path, "seg", tmp_path, *flags, RIFLE_EXT_BLOCKS=str(path))
     assert code == 0, logs[-2000:]
-    first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1))
+    first, second = (json.loads((tmp_path / f"x_rank{rank}.json").read_text()) for rank in (0, 1))
     assert first == second
     kinds = [event["event"] for event in seg.events(out=tmp_path / "out")]
     assert kinds == ["laid_over", "plan", "reset", "end"]
