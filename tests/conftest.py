@@ -59,6 +59,16 @@ def of(given):
     return [value for value in given.params.values() if isinstance(value, (str, tuple))]
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """With `--dist loadfile`, files that take long are begun first."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from longest_first import LongestFirst
+
+    return LongestFirst(config, log)
+
+
 def pytest_report_header():
     return "PaddleDetection is not here: its tests are left out" if WITHOUT_DETECTION else None
 

@@ -105,17 +105,18 @@ def _kill_at_random(process, folder, draw, best):
     Of the best model, about when one of its files has been written and the others have not.
     """
     before, more = len(checkpoints(folder)), draw.choice([0, 1, 2, 3])
+    wanted = Path(folder) / f"iter_{before + max(more, 1)}"  # each iteration writes one
     limit = time.monotonic() + (draw.uniform(0, 1) if more == 0 else 60)
-    while len(checkpoints(folder)) < before + more or more == 0:
+    while not wanted.exists():
         if time.monotonic() > limit or os.waitpid(process, os.WNOHANG)[0]:
             break
-        time.sleep(0.002)
+        time.sleep(0.005)
     if best and more:
         head = Path(folder) / "best_model/model.pdlwf"
         written = _written(head)
         while _written(head) == written and time.monotonic() < limit:
             pass
-    time.sleep(draw.uniform(0, 0.002 if best else 0.1))
+    time.sleep(draw.uniform(0, 0.002 if best else 0.05))
     try:
         os.kill(process, signal.SIGKILL)
         os.waitpid(process, 0)

@@ -19,7 +19,7 @@ from rifle_ext.methods.lwf.export import export
 
 pytestmark = pytest.mark.timeout(240)
 
-KILLS, ITERS = 8, 60
+KILLS, ITERS = 6, 40
 
 
 def config(seg, name, old, **fields):

@@ -1,4 +1,4 @@
-"""Killed twenty times at random moments, a training does what it would have done."""
+"""Killed ten times at random moments, a training does what it would have done."""
 
 import json
 
@@ -17,8 +17,8 @@ from rifle_ext.training.setup import Request
 
 pytestmark = pytest.mark.timeout(400)
 
-KILLS, ITERS = 20, 200
-RIFLE = {"re_init_iter": 50, "max_re_num": 3, "seed": 2}
+KILLS, ITERS = 10, 80
+RIFLE = {"re_init_iter": 20, "max_re_num": 3, "seed": 2}
 FREEZE_OUT = {"layers": "all", "t_0": 0.2, "lr": "own", "how_scale": "squared"}
 
 
@@ -58,7 +58,7 @@ def head(checkpoint):
 def test_resets(seg):
     path, whole, killed = both(seg, rifle=RIFLE)
     wanted = {e["step"]: e["digest"] for e in seg.events("reset", out=whole)}
-    assert list(wanted) == [50, 100, 150]
+    assert list(wanted) == [20, 40, 60]
     found = seg.events("reset", out=killed)
     assert {e["step"] for e in found} == set(wanted)
     assert all(e["digest"] == wanted[e["step"]] for e in found)
