@@ -24,6 +24,7 @@ SEG = {
     "iters": 6,
     "rifle": {"re_init_iter": 2, "max_re_num": 1, "keep_last": 0},
 }
+WHOLE = ("--seeds", 2, "--evaluations", 2, "--jobs", 2)
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "COLUMNS": "200"}
 
 
@@ -96,12 +97,12 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def whole(scenes, tmp_path_factory):
-    """An uninterrupted trial of PaddleSeg, and its config."""
+    """An uninterrupted trial of PaddleSeg, two trainings at a time, and its config."""
     from seg_runs import SegRuns
 
     folder = tmp_path_factory.mktemp("trial")
     config = SegRuns(scenes, folder).config(**SEG)
-    found = trial("seg", config, folder / "whole", "--seeds", 2, "--evaluations", 2)
+    found = trial("seg", config, folder / "whole", *WHOLE)
     return config, folder / "whole", found
 
 
@@ -142,25 +143,27 @@ def test_arms_of_a_seed_are_the_same_until_they_differ(whole):
 def test_done_is_done_and_another_config_is_refused(whole, capsys):
     config, out, found = whole
     before = (out / "results.jsonl").read_text()
-    flags = ("--seeds", 2, "--evaluations", 2)
-    assert trial("seg", config, out, *flags) == found
+    assert trial("seg", config, out, *WHOLE) == found
     mean = found["rows"][1]["metric"]["mean"]
     assert f"{mean:.4f}" in capsys.readouterr().out
     assert (out / "results.jsonl").read_text() == before
     content = yaml.safe_load(config.read_text())
     other = config.with_name("other.yml")
     other.write_text(yaml.safe_dump({**content, "batch_size": 2}))
-    assert main(command("seg", other, out, *flags)[3:]) == 2
+    assert main(command("seg", other, out, *WHOLE)[3:]) == 2
     said = capsys.readouterr().err
     assert f"{out} holds a trial of something else; what differs: " in said
     assert str(other) in said
     arms = ["--arm", "plain", "--arm", "block:iters=6"]
-    assert main(command("seg", config, out, *flags, *arms)[3:]) == 2
+    assert main(command("seg", config, out, *WHOLE, *arms)[3:]) == 2
     assert "the arm of this name is another one" in capsys.readouterr().err
 
 
-def test_interrupts_change_nothing(whole):
-    """SIGINT, SIGKILL of the parent and of a child; no child outlives its parent."""
+def test_interrupts_and_a_failing_arm_change_nothing(whole, capsys):
+    """SIGINT, SIGKILL of the parent and of a child; no child outlives its parent.
+
+    Each training is one at a time here, and does what it did beside another one.
+    """
     config, whole_out, found = whole
     out = whole_out.with_name("interrupted")
     flags = ("--seeds", 1, "--evaluations", 2)
@@ -174,24 +177,15 @@ def test_interrupts_change_nothing(whole):
     os.kill(int(child.parent.name), signal.SIGKILL)
     assert process.wait(LIMIT) == 1  # the others went on, and that one is told
     assert "failed: killed by signal 9" in said_in(out)
-    again = trial("seg", config, out, *flags)
+    arms = ["--arm", "plain:rifle=false", "--arm", "block"]
+    arms += ["--arm", "broken:rifle=false", "val_dataset.val_path=nowhere.txt"]
+    assert main(command("seg", config, out, *flags, *arms)[3:]) == 1
+    assert "broken/0 failed: exit code 1: " in capsys.readouterr().out
+    again = json.loads((out / "trial.json").read_text())
     for arm in ("plain", "block"):
         assert again["results"][arm] == {"0": found["results"][arm]["0"]}
         assert results(out)[f"{arm}/0"]["losses"] == results(whole_out)[f"{arm}/0"]["losses"]
-
-
-def test_a_failing_arm_does_not_hide_the_others_and_two_jobs_give_the_same(whole, capsys):
-    config, whole_out, found = whole
-    out = whole_out.with_name("jobs")
-    arms = ["--arm", "plain:rifle=false", "--arm", "block"]
-    arms += ["--arm", "broken:rifle=false", "val_dataset.val_path=nowhere.txt"]
-    flags = ("--seeds", 1, "--evaluations", 2, "--jobs", 2, *arms)
-    assert main(command("seg", config, out, *flags)[3:]) == 1
-    assert "broken/0 failed: exit code 1: " in capsys.readouterr().out
-    made = json.loads((out / "trial.json").read_text())
-    for arm in ("plain", "block"):
-        assert made["results"][arm] == {"0": found["results"][arm]["0"]}
-    assert made["results"]["broken"] == {}
+    assert again["results"]["broken"] == {}
 
 
 def test_one_trial_at_a_time_in_a_folder_and_a_dry_run_trains_nothing(whole, tmp_path, capsys):

@@ -29,7 +29,7 @@ LONGEST = (
     "start_up/test_startup.py",
     "lwf/test_lwf_killed.py",
 )
-"""Under `tests/`, by the processor time they take: half of the suite's. The rest keeps its order."""
+"""Under `tests/`, about by the processor time they take; the rest keeps its order."""
 
 
 class LongestFirst(LoadFileScheduling):

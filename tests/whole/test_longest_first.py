@@ -25,6 +25,6 @@ def test_they_come_before_files_of_more_tests(tmp_path):
     flags = ["-v", "-n", "1", "--dist", "loadfile", "-p", "no:cacheprovider"]
     done = run("-m", "pytest", *flags, f"--rootdir={tmp_path}", tmp_path / "tests")
     assert done.returncode == 0, done.stdout
-    order = re.findall(r"PASSED tests/(\S+)::", done.stdout)
+    order = re.findall(r"PASSED \S*?\btests/(\S+)::", done.stdout)
     wanted = [LONGEST[0], LONGEST[1], "heads/test_five.py", "heads/test_three.py"]
     assert list(dict.fromkeys(order)) == wanted
