@@ -14,7 +14,7 @@ import copy
 import functools
 import random
 import types
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
 import numpy as np
 from paddle import Tensor, nn
@@ -51,23 +51,16 @@ class Kept:
         ahead = list(roots)
         while ahead:
             value = ahead.pop()
-            if id(value) not in self._seen and not isinstance(value, _PLAIN):
+            kind: Any = type(value)
+            note = None if id(value) in self._seen else _way_to_note(kind)
+            if note is not None:
                 self._seen[id(value)] = value
-                ahead.extend(self._note(value))
+                ahead.extend(note(self, value))
 
     def restore(self) -> None:
         """Give all of it back; objects that have not changed are not touched."""
         for restore in self._restore:
             restore()
-
-    def _note(self, value: Any) -> Iterable[Any]:
-        """Note what an object holds; returns what to look at next."""
-        for kind, note in _NOTES:
-            if isinstance(value, kind):
-                return note(self, value)
-        if isinstance(value, type):
-            return self._note_class(value)
-        return self._note_instance(value)
 
     def _note_tensor(self, tensor: Tensor) -> Iterable[Any]:
         # A recurrent layer keeps a buffer for cuDNN that holds nothing until it is used.
@@ -109,9 +102,10 @@ class Kept:
                 mapping.update(content)
 
         self._restore.append(restore)
-        for key, item in content.items():
-            if isinstance(item, ITERATORS):
-                mapping[key] = self._copy_of(item)
+        if _iterators_among(content.values()):
+            for key, item in content.items():
+                if isinstance(item, ITERATORS):
+                    mapping[key] = self._copy_of(item)
         return list(content.values())
 
     def _note_sequence(self, sequence: Any) -> Iterable[Any]:
@@ -124,7 +118,7 @@ class Kept:
                 sequence.extend(content)
 
         self._restore.append(restore)
-        if not isinstance(sequence, bytearray):
+        if _iterators_among(content):
             for index, item in enumerate(content):
                 if isinstance(item, ITERATORS):
                     sequence[index] = self._copy_of(item)
@@ -241,7 +235,10 @@ _PLAIN: Tuple[type, ...] = (
     + ITERATORS
 )
 
-_NOTES: Tuple[Tuple[Any, Callable[[Kept, Any], Iterable[Any]]], ...] = (
+_Note = Callable[[Kept, Any], Iterable[Any]]
+"""Notes what an object holds; returns what to look at next."""
+
+_NOTES: Tuple[Tuple[Any, _Note], ...] = (
     (Tensor, Kept._note_tensor),
     (np.ndarray, Kept._note_array),
     (
@@ -259,6 +256,21 @@ _NOTES: Tuple[Tuple[Any, Callable[[Kept, Any], Iterable[Any]]], ...] = (
     (property, lambda kept, value: (value.fget, value.fset)),
     (functools.partial, lambda kept, value: (value.func, value.args, value.keywords)),
 )
+
+
+@functools.lru_cache(maxsize=None)  # hundreds of thousands of objects are of a few hundred classes
+def _way_to_note(kind: type) -> Optional[_Note]:
+    """How instances of a class are noted; None if they hold nothing that could change."""
+    if issubclass(kind, _PLAIN):
+        return None
+    for known, note in _NOTES:
+        if issubclass(kind, known):
+            return note
+    return Kept._note_class if issubclass(kind, type) else Kept._note_instance
+
+
+def _iterators_among(values: Iterable[Any]) -> bool:
+    return any(issubclass(kind, ITERATORS) for kind in set(map(type, values)))
 
 
 def _slots(kind: type) -> Iterator[str]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rifle_ext.methods.rifle.block import RifleConfig
 from rifle_ext.redraw.initializers import INITIALIZERS
 
-EXAMPLES = int(os.environ.get("RIFLE_EXT_EXAMPLES", "600"))
+EXAMPLES = int(os.environ.get("RIFLE_EXT_EXAMPLES", "400"))
 """Blocks that each test makes up: more of them find more, and take longer."""
 
 BLOCKS = settings(

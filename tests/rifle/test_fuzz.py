@@ -1,4 +1,4 @@
-"""Thousands of made-up blocks: each is valid, or gives one message that names its wrong keys."""
+"""A thousand made-up blocks: each is valid, or gives one message that names its wrong keys."""
 
 import copy
 import json

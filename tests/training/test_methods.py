@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -133,30 +134,35 @@ def test_a_broken_method_concerns_only_configs_that_have_its_block(seg, tmp_path
 def test_the_commands_know_it(seg, plugins):
     path = seg.config(**BLOCKS)
     flags = ["--toolkit", "seg", "-c", path]
+    commands = [
+        ["plan", *flags],
+        ["plan", *flags, "--json"],
+        ["init", *flags, "--method", "freeze_backbone"],
+        ["schema"],
+        ["doctor", "--json"],
+    ]
     code = (
-        "import seg_runs; from rifle_ext import cli; import sys; sys.exit(cli.main(sys.argv[1:]))"
+        "import json, sys, seg_runs; from rifle_ext import cli\n"
+        "for command in json.loads(sys.argv[1]):\n"
+        "    print('--- ended with', cli.main(command), flush=True)"
     )
     paths = path_with(plugins, ROOT / "tests/helpers", ROOT / "tests", ROOT / "examples", ROOT)
-
-    def command(*arguments):
-        done = run("-c", code, *arguments, PYTHONPATH=paths)
-        assert done.returncode in (0, 1), done.stderr[-2000:]
-        return done.stdout
-
-    text = command("plan", *flags)
+    given = json.dumps([list(map(str, command)) for command in commands])
+    done = run("-c", code, given, PYTHONPATH=paths)
+    assert done.returncode == 0, done.stderr[-2000:]
+    text, plan, proposed, schema, doctor, rest = re.split("--- ended with [01]\n", done.stdout)
+    assert not rest
     assert "TinySeg: 4 parameters of the backbone are still until iteration 3" in text
     assert "TinySeg: 4 tensors of 2 layers are reset, 252 values" in text
     assert text.index("freeze_backbone:") < text.index("rifle:")
-    said = json.loads(command("plan", *flags, "--json"))
+    said = json.loads(plan)
     assert said["until"] == 3
     assert [reset["step"] for reset in said["methods"]["rifle"]["resets"]] == [2]
-    proposed = command("init", *flags, "--method", "freeze_backbone")
     assert "\nfreeze_backbone:\n" in proposed and "# iterations: 200" in proposed
-    schema = json.loads(command("schema"))
-    assert set(schema["properties"]) >= {"rifle", "freeze_backbone"}
-    doctor = {f["check"]: f for f in json.loads(command("doctor", "--json"))}["methods"]
-    assert doctor["status"] == "problem"
-    assert "broken (ModuleNotFoundError: No module named 'no_such_module')" in doctor["found"]
+    assert set(json.loads(schema)["properties"]) >= {"rifle", "freeze_backbone"}
+    (methods,) = [f for f in json.loads(doctor) if f["check"] == "methods"]
+    assert methods["status"] == "problem"
+    assert "broken (ModuleNotFoundError: No module named 'no_such_module')" in methods["found"]
 
 
 def made(*names, **attributes):

@@ -83,5 +83,5 @@ def test_freezing(seg):
         [e for e in events_of(folder / "rifle_events.jsonl") if e["event"] == "freeze"]
         for folder in (whole, killed)
     )
-    assert [e["step"] for e in wanted] == [8, 44, 108]
+    assert [e["step"] for e in wanted] == [4, 18, 44]
     assert found == wanted
