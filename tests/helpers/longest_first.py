@@ -20,6 +20,7 @@ LONGEST = (
     "training/test_methods.py",
     "whole/test_transfer.py",
     "whole/test_examples.py",
+    "rifle/test_distilling.py",
     "seg/test_to_static.py",
     "seg/test_seg_tool.py",
     "redraw/test_fresh.py",
