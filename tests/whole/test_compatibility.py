@@ -1,6 +1,7 @@
 """The matrix of docs/compatibility.md: which cells there are, in which order, and the page."""
 
 import argparse
+import ast
 import sys
 
 import pytest
@@ -21,6 +22,20 @@ CELL = Cell("PaddleSeg", "2.9.1", "3.3.1", "3.13")
 def result(one, outcome=WORKS, said="", **more):
     fields = {"outcome": outcome, "said": said, "rifle_ext": __version__, "date": "2026-01-01"}
     return {"kind": cells.kind(one), **one._asdict(), **fields, **more}
+
+
+@pytest.mark.parametrize("package", ["rifle_ext", "seg_hooks", "det_hooks"])
+def test_no_slice_of_a_paths_parents(package):
+    """Python 3.8 and 3.9 have none: `path.parents[:2]` is a TypeError there."""
+    sliced = [
+        f"{file.relative_to(ROOT)}:{node.lineno}"
+        for file in sorted((ROOT / package).rglob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Subscript)
+        and isinstance(node.slice, ast.Slice)
+        and getattr(node.value, "attr", None) == "parents"
+    ]
+    assert sliced == []
 
 
 def test_every_combination_that_has_wheels_is_a_cell_once():

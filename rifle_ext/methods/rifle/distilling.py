@@ -184,7 +184,7 @@ def _found(run: TrainingRun, name: str, source: str) -> Path:
 
     In this order: in the folder there may be that of another training.
     """
-    above = list(run.resumed.parents[:2]) if run.resumed is not None else []
+    above = [] if run.resumed is None else [run.resumed.parent, run.resumed.parent.parent]
     places = list(dict.fromkeys([*above, run.save_dir]))
     for folder in places:
         if (folder / name).is_file():
