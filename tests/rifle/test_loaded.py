@@ -132,6 +132,29 @@ def test_loaded_outputs_can_be_restored(liteseg, seg):
         assert np.array_equal(resumed[2][f"{head}.weight"], whole[2][f"{head}.weight"])
 
 
+def test_what_is_restored_is_not_scaled_on_a_batch(liteseg, seg):
+    """LSUV is for what is drawn anew."""
+    block = {**BLOCK, "layers": "outputs", "loaded": "restore", "weight_initializer": "LSUV"}
+    used = []
+
+    def optimizer(builder):
+        made = builder.optimizer
+        step, named = made.step, dict(builder.model.named_parameters())
+
+        def noting():
+            used.append({head: named[f"{head}.weight"].numpy() for head in HEADS})
+            return step()
+
+        made.step = noting
+        return made
+
+    seg.train(liteseg(without(HEADS[2]), rifle=block), optimizer=optimizer)
+    loaded = paddle.load(str(seg.folder / "pretrained.pdparams"), return_numpy=True)
+    for head in HEADS[:2]:  # as the step after the reset computed with them
+        assert np.array_equal(used[2][head], loaded[f"{head}.weight"])
+    assert [e["parameter"] for e in seg.events("calibrated")] == [f"{HEADS[2]}.weight"]
+
+
 CLASSES = [f"yolo_head.pred_cls.{level}" for level in range(3)]
 
 

@@ -208,7 +208,7 @@ class RifleHook(Hook):
             change.restart(step)
 
     def _calibrate(self, run: TrainingRun, due: Reset) -> None:
-        """Let the next batch scale the fresh weights, with `weight_initializer: LSUV`."""
+        """Let the next batch scale what was drawn, with `weight_initializer: LSUV`."""
         spec = self.block.weight_initializer
         if not isinstance(spec, LSUV):
             return
@@ -219,7 +219,8 @@ class RifleHook(Hook):
                 shadow({name: value})
             self._journal.tell_calibration(due.step, name, factor, digest({name: value}))
 
-        named = {n: p for n, p in self.selection.parameters.items() if len(p.shape) >= 2}
+        drawn = self.selection.without(self._plan.restored).parameters
+        named = {name: p for name, p in drawn.items() if len(p.shape) >= 2}
         owners = {n: self._plan.layers[n.rpartition(".")[0]] for n in named}
         owners = {n: layer for n, layer in owners.items() if n.endswith(".weight")}
         self._calibration = Calibration(owners, spec.variance, finish)

@@ -38,6 +38,8 @@ class Plan:
         Names of the weights of output layers that are frozen, and so left alone.
     loaded
         Names of the chosen tensors that hold pretrained weights.
+    restored
+        Names of those among them that a reset brings back.
     layers
         The layers that own what a reset writes, by structured name.
     schedule
@@ -72,6 +74,7 @@ class Plan:
         self.selection: Selection = chosen.without(loaded if block.of_loaded == "keep" else ())
         self.layers = self.selection.layers(run.model)
         restored = loaded if block.of_loaded == "restore" else {}
+        self.restored = list(restored)
         self._drawing = Drawing(block, run, redrawn, restored, second)
         del second, built
         check_trained(run.optimizer, self.selection.parameters)
