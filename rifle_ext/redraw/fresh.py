@@ -129,7 +129,20 @@ def from_layers(
         As in `from_rebuild`.
     """
     with beside_training(draw_seed(seed, index)):
-        return {name: _redraw(layer, key).detach() for name, (layer, key) in owners.items()}
+        return {
+            name: padded(layer, _redraw(layer, key).detach())
+            for name, (layer, key) in owners.items()
+        }
+
+
+def padded(layer: nn.Layer, value: Tensor) -> Tensor:
+    """Fresh values of a layer, the row for padding of an embedding zero as its constructor has it.
+
+    No step of a training changes that row.
+    """
+    if isinstance(layer, nn.Embedding) and layer._padding_idx is not None:
+        value[layer._padding_idx] = 0.0
+    return value
 
 
 @dataclass(frozen=True)
@@ -199,7 +212,7 @@ def _default_initializer(layer: nn.Layer, is_bias: bool) -> Optional[Any]:
     From paddle/nn/layer/{conv,norm,activation,rnn}.py; checked against constructions in the tests.
     """
     init = nn.initializer
-    if isinstance(layer, nn.layer.rnn.RNNCellBase):
+    if isinstance(layer, (nn.layer.rnn.RNNCellBase, nn.layer.rnn.RNNBase)):
         bound = 1.0 / math.sqrt(layer.hidden_size)
         return init.Uniform(-bound, bound)
     if is_bias:

@@ -138,7 +138,11 @@ BARE = {
     "group norm": lambda: nn.GroupNorm(2, 20),
     "prelu": lambda: nn.PReLU(20, init=0.1),
     "embedding": lambda: nn.Embedding(40, 30),
+    "padded embedding": lambda: nn.Embedding(40, 30, padding_idx=-1),
     "gru": lambda: nn.GRUCell(20, 30),
+    "lstm network": lambda: nn.LSTM(16, 64),
+    "gru network": lambda: nn.GRU(16, 48, num_layers=2, direction="bidirect"),
+    "rnn network": lambda: nn.SimpleRNN(16, 64),
     "attention": lambda: nn.MultiHeadAttention(32, 4),
     "attr": lambda: nn.Linear(
         40,
@@ -171,3 +175,5 @@ def test_bare_layers_are_redrawn_as_their_class_draws_them(kind):
             assert abs(ours.mean() - theirs.mean()) < 4 * theirs.std() * np.sqrt(2 / ours.size)
             assert ours.std() == pytest.approx(theirs.std(), rel=0.05), name
             assert np.abs(ours).max() == pytest.approx(np.abs(theirs).max(), rel=0.5), name
+        for row in range(len(theirs[0]) if theirs.ndim == 3 else 0):
+            assert ours[:, row].any() == theirs[:, row].any(), (name, row)
