@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import copy
+import math
 from itertools import accumulate
 from typing import Any, Callable, List, Sequence, Tuple, Union
 
@@ -60,6 +61,31 @@ def foreseen(rate: Rate, total_steps: int) -> List[float]:
         return _rates(rate, total_steps)
     except Exception:  # whatever a scheduler of the user's own raises
         return [float(getattr(rate, "base_lr", 1.0))] * total_steps
+
+
+def past(rate: Rate, part: float) -> float:
+    """The learning rate that a training had when it had done a part of what it has done by now.
+
+    Parameters
+    ----------
+    rate
+        Of the optimizer, as it is now.
+    part
+        From 0 to 1. A scheduler has been told of as large a part of its steps then, whether it is
+        told of those of the optimizer or of epochs.
+
+    Returns
+    -------
+    float
+        The rate as it is now, where a copy of the scheduler does not give that, either: one that
+        waits for metrics, or was not brought to where the training is.
+    """
+    if not isinstance(rate, LRScheduler):
+        return float(rate)
+    now = float(rate())
+    rates = foreseen(rate, max(0, int(rate.last_epoch)) + 1)
+    known = math.isclose(rates[-1], now, rel_tol=1e-6)
+    return rates[round(part * (len(rates) - 1))] if known else now
 
 
 def full_rate_steps_left(rates: Sequence[float]) -> Callable[[int], float]:

@@ -121,6 +121,12 @@ def test_initializer_instance_or_as_in_the_block(initializer):
     assert (layer.bias.numpy() == 0).all()
 
 
+def test_the_row_for_padding_stays_zero():
+    layer = nn.Embedding(6, 4, padding_idx=2)
+    RIFLE(layer, 1, weight_initializer=nn.initializer.Constant(0.5)).apply(current_epoch=1)
+    assert layer.weight.numpy()[:, 0].tolist() == [0.5, 0.5, 0.0, 0.5, 0.5, 0.5]
+
+
 def test_original_values():
     layer = nn.Linear(3, 2)
     start = layer.weight.numpy()
@@ -135,6 +141,19 @@ def test_original_values():
     [
         ({"layers": nn.ReLU()}, "the layers have no trainable parameters"),
         ({"layers": ["head"]}, "'head' is not a paddle.nn.Layer"),
+        ({"layers": None}, "RIFLE(layers=...): None is not a paddle.nn.Layer"),
+        ({"layers": [nn.Linear(1, 1), None]}, "RIFLE(layers=...): None is not a paddle.nn.Layer"),
+        ({"layers": nn.Linear(1, 1), "epochs": 0}, "RIFLE(epochs=...): 0: allowed is a whole"),
+        ({"layers": nn.Linear(1, 1), "epochs": True}, "RIFLE(epochs=...): True: allowed is a"),
+        (
+            {"layers": nn.Linear(1, 1), "steps_per_epoch": 0},
+            "RIFLE(steps_per_epoch=...): 0: allowed is a whole number, 1 or more",
+        ),
+        ({"layers": nn.Linear(1, 1), "steps_per_epoch": 2.5}, "2.5: allowed is a whole number"),
+        (
+            {"layers": nn.Linear(1, 1), "scale": 2, "weight_initializer": nn.initializer.Normal()},
+            "scale is for what the constructor draws: give it or weight_initializer, not both",
+        ),
         ({"layers": nn.Linear(1, 1), "re_init_epoch": 0}, "rifle.re_init_epoch = 0: allowed is"),
         (
             {"layers": nn.Linear(1, 1), "weight_initializer": "Xavier"},
@@ -146,6 +165,17 @@ def test_wrong_arguments(arguments, said):
     with pytest.raises(RifleError) as caught:
         RIFLE(**arguments)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("epoch", ["3", -1, 1.5, None])
+def test_a_wrong_epoch(epoch):
+    with pytest.raises(RifleError, match=r"current_epoch=...\): .*: allowed is a whole number, 0"):
+        RIFLE(nn.Linear(1, 1)).apply(epoch)
+
+
+def test_numbers_of_numpy_are_numbers():
+    rifle = RIFLE(nn.Linear(1, 1), epochs=np.int64(20))
+    assert rifle.apply(np.int64(5)).index == 1
 
 
 WRONG_OPTIMIZERS = {

@@ -70,11 +70,19 @@ def test_without_an_optimizer_nothing_is_said_of_the_way_back():
     assert RIFLE(nn.Linear(3, 2), re_init_epoch=1).apply(current_epoch=1).expected is None
 
 
-def in_a_loop(epochs, steps_per_epoch=None):
-    """The head's factor at each step of some epochs of 10 steps; resets after 5 and 10."""
+def in_a_loop(epochs, steps_per_epoch=None, schedule=None):
+    """The head's factor at each step of some epochs of 10 steps; resets after 5 and 10.
+
+    The learning rate is constant, or falls at each step or epoch, as `schedule` says.
+    """
     paddle.seed(0)
     layer = nn.Linear(64, 5)
-    optimizer = paddle.optimizer.Adam(1e-3, parameters=layer.parameters())
+    rate = 1e-3
+    if schedule is not None:
+        each = {"step": 10, "epoch": 1}[schedule]
+        rate = paddle.optimizer.lr.PolynomialDecay(3e-3, 15 * each, end_lr=1e-3)
+        rate.step(epoch=epochs[0] * each)  # as a checkpoint brings it there
+    optimizer = paddle.optimizer.Adam(rate, parameters=layer.parameters())
     rifle = RIFLE(layer, 5, 2, optimizer=optimizer, steps_per_epoch=steps_per_epoch)
     seen = {}
     for epoch in epochs:
@@ -82,6 +90,8 @@ def in_a_loop(epochs, steps_per_epoch=None):
         for step in range(10):
             seen[epoch, step] = layer.weight.optimize_attr["learning_rate"]
             rifle.step()
+            if schedule == "step" or (schedule == "epoch" and step == 9):
+                rate.step()
     rifle.end()
     return seen
 
@@ -92,3 +102,30 @@ def test_a_loop_of_ones_own_goes_on_as_it_would_have(start):
     assert set(whole.values()) > {1.0}
     resumed = in_a_loop(range(start, 15), steps_per_epoch=10)
     assert resumed == {key: whole[key] for key in resumed}
+
+
+def test_a_loop_that_counts_no_steps_gets_its_rates_back(caplog):
+    paddle.seed(0)
+    model = nn.Sequential(nn.Linear(4, 64), nn.BatchNorm1D(64), nn.Linear(64, 5))
+    optimizer = paddle.optimizer.Adam(1e-3, parameters=model.parameters())
+    options = {"warm_up": 2, "ramp": 2, "model": model, "steps_per_epoch": 10}
+    rifle = RIFLE(model[2], 2, 3, optimizer=optimizer, **options)
+    seen = []
+    for epoch in range(6):
+        rifle.apply(current_epoch=epoch)
+        rates = [model[n].weight.optimize_attr["learning_rate"] for n in (2, 0)]
+        seen.append((rates[0] > 1, rates[1], model[1]._momentum))
+    assert seen == [(False, 1, 0.9)] * 2 + [(True, 0, 1)] + [(False, 1, 0.9)] * 3
+    (said,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert said.startswith("[RIFLE] no step was counted in the last epoch")
+
+
+@pytest.mark.parametrize("schedule", ["step", "epoch"])
+def test_it_goes_on_so_where_the_rate_falls(schedule):
+    """The way back follows from the rate at the reset."""
+    whole = in_a_loop(range(15), schedule=schedule)
+    assert len(set(whole.values())) == 3  # 1, and those of both resets
+    for start in (6, 11):
+        resumed = in_a_loop(range(start, 15), steps_per_epoch=10, schedule=schedule)
+        assert set(resumed.values()) > {1.0}
+        assert resumed == {key: pytest.approx(whole[key], rel=1e-6) for key in resumed}

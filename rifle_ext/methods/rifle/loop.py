@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple, Union
 
 from paddle import Tensor, nn
 from paddle.nn.initializer import Initializer
@@ -13,6 +13,7 @@ from paddle.optimizer import Optimizer
 from rifle_ext.errors import RifleError
 from rifle_ext.heads.outputs import own_parameters
 from rifle_ext.methods.rifle.block import parse_block
+from rifle_ext.methods.rifle.loop_arguments import check_scale, listed, whole, whole_or_none
 from rifle_ext.methods.rifle.loop_recovery import LoopRecovery
 from rifle_ext.methods.rifle.schedule import MOST
 from rifle_ext.redraw import fresh
@@ -154,11 +155,13 @@ class RIFLE:
             source="RIFLE(...)",
         )
         assert block is not None
+        check_scale(block, "weight" in ready)
         refuse_parts()
         check_optimizer(optimizer)
         self.block = block
         self.optimizer = optimizer
-        self.epochs = epochs
+        self.epochs = whole_or_none("RIFLE(epochs=...)", epochs)
+        per_epoch = whole_or_none("RIFLE(steps_per_epoch=...)", steps_per_epoch)
         self._owners = _owners(layers)
         self._tensors = {name: getattr(layer, key) for name, (layer, key) in self._owners.items()}
         check_trained(optimizer, self._tensors)
@@ -173,7 +176,7 @@ class RIFLE:
         self._calibration: Optional[Calibration] = None
         owners = [layer for layer, _ in self._owners.values()]
         self._recovery = LoopRecovery(
-            block, self._tensors, owners, optimizer, model, head_lr is not None, steps_per_epoch
+            block, self._tensors, owners, optimizer, model, head_lr is not None, per_epoch
         )
 
     def step(self) -> None:
@@ -201,7 +204,13 @@ class RIFLE:
         -------
         ResetDone or None
             None if no reset was due.
+
+        Raises
+        ------
+        RifleError
+            If `current_epoch` is not a whole number, 0 or more.
         """
+        current_epoch = whole("RIFLE.apply(current_epoch=...)", current_epoch, 0)
         index, rest = divmod(current_epoch, self.block.re_init_epoch or 1)
         repeated, first = current_epoch == self._last_epoch, self._last_epoch is None
         self._last_epoch = current_epoch
@@ -256,7 +265,8 @@ class RIFLE:
         if self.block.weight_initializer != "original":
             own = {name: value for name, value in values.items() if name not in named}
             values.update(resized(own, self._inputs, self.block.scale))
-        values.update(fresh.from_initializers(named, self._tensors, seed, index))
+        drawn = fresh.from_initializers(named, self._tensors, seed, index)
+        values.update({n: fresh.padded(self._owners[n][0], value) for n, value in drawn.items()})
         return values
 
 
@@ -264,13 +274,9 @@ def _owners(
     layers: Union[nn.Layer, Sequence[nn.Layer]],
 ) -> Dict[str, Tuple[nn.Layer, str]]:
     """For each trainable parameter of the layers: its name, its layer and its attribute there."""
-    given: List[nn.Layer] = [layers] if isinstance(layers, nn.Layer) else list(layers)
-    wrong = next((layer for layer in given if not isinstance(layer, nn.Layer)), None)
-    if wrong is not None:
-        raise RifleError(f"RIFLE(layers=...): {wrong!r} is not a paddle.nn.Layer", topic="own-loop")
     owners: Dict[str, Tuple[nn.Layer, str]] = {}
     seen = set()
-    for layer in given:
+    for layer in listed(layers):
         for sublayer in layer.sublayers(include_self=True):
             for key, parameter in own_parameters(sublayer).items():
                 if not parameter.stop_gradient and id(parameter) not in seen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Dict, Iterable, Mapping, Optional, Set, Tuple
 
 from paddle import Tensor, nn
@@ -11,6 +12,9 @@ from rifle_ext.errors import RifleError
 from rifle_ext.methods.rifle.block import RifleConfig
 from rifle_ext.methods.rifle.recovering import Recovering, check_warm_up
 from rifle_ext.methods.rifle.recovery import Recovery, pace_of, recovery
+from rifle_ext.training.learning_rates import past
+
+_log = logging.getLogger("rifle_ext")
 
 
 class LoopRecovery:
@@ -64,10 +68,24 @@ class LoopRecovery:
         self._recovering.set(self._steps, self._way)
 
     def begin_epoch(self, epoch: int) -> None:
-        """Learn how long an epoch is, where that is not said."""
-        if self._last is not None and epoch > self._last[0] and self._steps > self._last[1]:
-            self._per_epoch = (self._steps - self._last[1]) // (epoch - self._last[0])
+        """Learn how long an epoch is, where that is not said, or that no step is counted."""
+        if self._last is not None and epoch > self._last[0]:
+            counted = self._steps - self._last[1]
+            if counted:
+                self._per_epoch = max(1, counted // (epoch - self._last[0]))
+            elif self._way is not None:
+                self._stop()
         self._last = epoch, self._steps
+
+    def _stop(self) -> None:
+        """Nobody counts the steps: what has begun would never end, so it ends now."""
+        self._way = self._per_epoch = None
+        self._recovering.set(self._steps, None)
+        _log.warning(
+            "[RIFLE] no step was counted in the last epoch, so the learning rates are given back "
+            "and no reset changes them from now on: call RIFLE.step() after each step of the "
+            "optimizer"
+        )
 
     def reset(self, sizes: Mapping[str, float], epochs_ago: int = 0) -> Optional[int]:
         """Begin the way back from a reset; returns the steps after which it is expected to be over.
@@ -83,13 +101,20 @@ class LoopRecovery:
         if self._optimizer is not None and self._per_epoch:
             start = self._steps - epochs_ago * self._per_epoch
             period = max(1, self._per_epoch * (self._block.re_init_epoch or 1))
-            rates = [float(self._optimizer.get_lr())] * (period + max(0, start))
+            rates = [self._rate(self._optimizer, epochs_ago)] * (period + max(0, start))
             pace = pace_of(sizes, self._tensors, self._optimizer)
             way = recovery(self._block, 0, period, rates, pace)
             self._way = way.moved(start)
         self._recovering.check()
         self._recovering.set(self._steps, self._way)
         return None if self._way is None else self._way.expected
+
+    def _rate(self, optimizer: Optimizer, epochs_ago: int) -> float:
+        """The learning rate at the reset."""
+        if not epochs_ago or self._last is None:
+            return float(optimizer.get_lr())
+        epoch = self._last[0]
+        return past(optimizer._learning_rate, (epoch - epochs_ago) / epoch)
 
     def end(self) -> None:
         """Give the learning rates back."""
