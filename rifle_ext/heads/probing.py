@@ -11,6 +11,7 @@ from paddle.distributed.fleet.utils import recompute
 
 from rifle_ext.runtime.isolation import own_random_streams
 from rifle_ext.runtime.keeping import Kept
+from rifle_ext.runtime.normalization import batch_norm_alone
 from rifle_ext.runtime.patching import rebound, replaced
 
 
@@ -93,9 +94,7 @@ def _local_batch_norm() -> Iterator[None]:
     """
 
     def forward(layer: nn.SyncBatchNorm, x: Tensor) -> Tensor:
-        return nn.functional.batch_norm(
-            x, layer._mean, layer._variance, layer.weight, layer.bias, training=True
-        )
+        return batch_norm_alone(layer, x, training=True)
 
     with replaced(nn.SyncBatchNorm, forward=forward):
         yield

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Callable, Collection, Dict, Iterable, Iterator, List, Tuple
 
-from paddle import Tensor, nn
+from paddle import nn
 from paddle.jit.dy2static.program_translator import StaticFunction
+
+from rifle_ext.runtime.normalization import batch_norm_alone
 
 _NORMALIZATIONS = (nn.layer.norm._BatchNormBase, nn.BatchNorm)
 
@@ -99,14 +101,7 @@ def _in_evaluation_mode(layer: nn.Layer) -> Callable[[], None]:
 
 def _by_plain_kernel(layer: nn.SyncBatchNorm) -> Callable[[], None]:
     """Its own has no backward pass by running statistics."""
-
-    def forward(x: Tensor) -> Tensor:
-        return nn.functional.batch_norm(
-            x, layer._mean, layer._variance, layer.weight, layer.bias,
-            epsilon=layer._epsilon, data_format=layer._data_format,
-        )  # fmt: skip
-
-    layer.forward = forward
+    layer.forward = lambda x: batch_norm_alone(layer, x, training=False)
     return lambda: delattr(layer, "forward")
 
 

@@ -11,6 +11,7 @@ from paddle.distributed.fleet.utils import recompute
 
 from rifle_ext.errors import CannotRun, RifleError
 from rifle_ext.heads.outputs import find_outputs
+from rifle_ext.heads.probing import probing
 
 
 def test_the_last_of_several_layers():
@@ -352,3 +353,17 @@ def test_synchronized_batch_norm_is_stood_in_for():
     synchronized = nn.SyncBatchNorm.forward
     assert found(model) == ["head.weight", "head.bias"]
     assert nn.SyncBatchNorm.forward is synchronized
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_as_it_would_compute_itself(layout):
+    norm = nn.SyncBatchNorm(3, epsilon=0.5, data_format=layout)
+    image = np.random.RandomState(0).rand(2, 4, 4, 3).astype("float32")
+    axes = (0, 1, 2)
+    wanted = (image - image.mean(axes)) / np.sqrt(image.var(axes) + 0.5)
+    with probing(norm):
+        channels_last = layout == "NHWC"
+        given = image if channels_last else image.transpose(0, 3, 1, 2)
+        found = norm(paddle.to_tensor(given)).numpy()
+    found = found if channels_last else found.transpose(0, 2, 3, 1)
+    assert np.allclose(found, wanted, atol=1e-5)
