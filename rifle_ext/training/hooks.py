@@ -91,6 +91,8 @@ class TrainingRun:
     read_weights
         What a file of weights holds, by name; of the config's pretrained weights without a path.
         Raises RifleError if there is none or it cannot be read.
+    recorded
+        Whether `events` are written: no longer once they cannot be.
     """
 
     model: nn.Layer
@@ -119,6 +121,7 @@ class TrainingRun:
     exclusive: bool = False
     rebuild_for: Optional[Callable[[int], nn.Layer]] = None
     read_weights: Optional[Callable[[Optional[str]], Mapping[str, Tensor]]] = None
+    recorded: bool = True
 
     @property
     def rate(self) -> Rate:

@@ -23,7 +23,6 @@ class Journal:
 
     def __init__(self, run: TrainingRun, name: str, **common: Any) -> None:
         self._run, self._name, self._common = run, name, common
-        self._writable = run.rank == 0
 
     def log(self, message: str) -> None:
         """One line in the toolkit's log."""
@@ -36,14 +35,15 @@ class Journal:
     def event(self, kind: str, **fields: Any) -> None:
         """One event in the events file, from the first step on.
 
-        A training does not end because its record cannot be written: that is said, once.
+        A training does not end because its record cannot be written: that is said, once for all
+        methods, which write no more of it from then on.
         """
-        if not self._writable:
+        if not self._run.recorded or self._run.rank != 0:
             return
         try:
             self._run.events.write(kind, **self._common, **fields)
         except OSError as error:
-            self._writable = False
+            self._run.recorded = False
             self.warn(f"the events file cannot be written, from event {kind} on: {error}")
 
     def scalar(self, tag: str, value: float, step: int) -> None:

@@ -32,3 +32,18 @@ def test_the_training_goes_on(seg, monkeypatch, said, what):
     for line in ("reset 1 of 2 after iteration 4", "reset 2 of 2 after iteration 8", "2 resets of"):
         assert line in text
     assert not (seg.out / "rifle_events.jsonl").is_file()
+
+
+def test_it_is_said_once_for_all_methods(seg, monkeypatch, said):
+    class Removing(Watch):
+        def on_step_begin(self, run, step):
+            super().on_step_begin(run, step)
+            (seg.out / "rifle_events.jsonl").unlink(missing_ok=True)
+
+    monkeypatch.setattr("seg_runs.Watch", Removing)
+    block = {"re_init_iter": 4, "max_re_num": 1, "keep_last": 0}
+    seg.train(seg.config(rifle=block, freeze_out={"t_0": 0.5}))
+    text = said()
+    for line in ("[RIFLE] reset 1 of 1 after iteration 4", "[FreezeOut] "):
+        assert line in text
+    assert text.count("the events file cannot be written, from event") == 1
