@@ -76,6 +76,17 @@ def test_the_plan_of_a_segmentation_is_what_its_training_does(seg, capsys):
     assert {key: done[key] for key in planned} == planned
 
 
+@pytest.mark.parametrize("method", ["rifle", "freeze_out"])
+def test_a_training_without_steps_has_no_plan(seg, det, capsys, method):
+    for toolkit, path, option, epoch in (
+        ("seg", seg.config(**{"rifle": None, method: {}}), "iters=0", 2),
+        ("det", det.config(**{"rifle": None, method: {}}), "epoch=0", 4),
+    ):
+        said = f"nothing to train: 0 iterations in all, {epoch} iterations an epoch"
+        message = refused(capsys, toolkit, path, "-o", option)
+        assert message.startswith(f"[RIFLE] {path}: there is {said}"), message
+
+
 def test_the_plan_of_a_detection_is_what_its_training_does(det, capsys):
     path = det.config(rifle={"re_init_epoch": 1, "max_re_num": 2}, epoch=3)
     planned = plan(capsys, "det", path)

@@ -16,6 +16,7 @@ from rifle_ext.methods.freeze_out.saving import left_out, saving
 from rifle_ext.methods.freeze_out.schedule import Timetable, fractions
 from rifle_ext.redraw.fresh import SecondModel
 from rifle_ext.training.hooks import TrainingRun
+from rifle_ext.training.length import check_length
 from rifle_ext.training.stillness import has_running_statistics
 
 BACKBONE = "backbone"
@@ -85,6 +86,7 @@ class Plan:
     """
 
     def __init__(self, block: FreezeOutConfig, run: TrainingRun) -> None:
+        check_length(run.total_steps, run.steps_per_epoch)
         self.block, self._run = block, run
         second = _built_again(run)
         ran = _execution(run, second)

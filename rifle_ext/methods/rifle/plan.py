@@ -17,6 +17,7 @@ from rifle_ext.redraw import fresh
 from rifle_ext.redraw.reset import check_trained
 from rifle_ext.training.hooks import TrainingRun
 from rifle_ext.training.learning_rates import foreseen, full_rate_steps_left
+from rifle_ext.training.length import check_length
 from rifle_ext.training.loading import Loaded
 
 
@@ -55,6 +56,7 @@ class Plan:
 
     def __init__(self, block: RifleConfig, run: TrainingRun) -> None:
         self.block = block
+        check_length(run.total_steps, run.steps_per_epoch)
         if block.weight_initializer == "original" and run.start_step > 0:
             raise RifleError(
                 "rifle.weight_initializer: original cannot go on after a resume here: the trainer "

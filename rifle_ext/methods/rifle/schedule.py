@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Callable, Collection, List, Optional, Tuple
 
-from rifle_ext.errors import RifleError
+from rifle_ext.training.length import check_length
 
 if TYPE_CHECKING:
     from rifle_ext.methods.rifle.block import RifleConfig
@@ -112,12 +112,7 @@ def make_schedule(
     RifleError
         If a length is not positive: such a training never does a step.
     """
-    if total_steps < 1 or steps_per_epoch < 1:
-        raise RifleError(
-            f"there is nothing to train: {total_steps} iterations in all, {steps_per_epoch} "
-            "iterations an epoch (is the batch larger than the training set?)",
-            topic="images",
-        )
+    check_length(total_steps, steps_per_epoch)
     unit = steps_per_epoch if block.re_init_epoch else 1
     interval = block.re_init_epoch or block.re_init_iter
     count = block.max_re_num or MOST
