@@ -49,8 +49,7 @@ def test_a_model_whose_only_head_is_frozen_is_refused(seg, monkeypatch):
 @pytest.mark.parametrize("model", ["Decorated", "FullGraph", "DecoratedInside"])
 def test_heads_under_to_static_are_found(seg, model):
     _, before, _ = seg.train(seg.config(**fields(model)))
-    for reset in seg.events("reset"):
-        assert reset["parameters"] == HEAD
+    assert [(e["step"], e["parameters"]) for e in seg.events("reset")] == [(4, HEAD), (8, HEAD)]
 
 
 @pytest.mark.timeout(60)
