@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+import yaml
 from scipy import stats
 
 from rifle_ext.commands.trial import inputs
@@ -188,6 +189,21 @@ def test_inputs_tell_what_changed(tmp_path):
         f"config files: {base}",
         f"files named in the config: {tmp_path / 'a.json'}",
     ]
+
+
+@pytest.mark.parametrize("value", [".", "./", "/", "..", "~no-such-user/weights", "a\0b"])
+def test_strings_that_are_no_file_are_no_inputs(value, tmp_path):
+    path = tmp_path / "my.yml"
+    data = {"dataset_root": value, "train_path": value}
+    path.write_text(yaml.safe_dump({"train_dataset": data}))
+    assert inputs.inputs(path, [f"weights={value}"])["files named in the config"] == {}
+
+
+@pytest.mark.parametrize("key", ["_base_", "_BASE_"])
+def test_a_base_of_nobody_is_left_to_the_toolkit(key, tmp_path):
+    path = tmp_path / "my.yml"
+    path.write_text(f"{key}: ~no-such-user/base.yml\n")
+    assert inputs.config_files(path)[0] == path
 
 
 def test_how_far_a_trial_is():
