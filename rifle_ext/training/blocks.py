@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple, Type, TypeVar
 
+import yaml
 from pydantic import BaseModel, ValidationError
 
 from rifle_ext.errors import RifleError, did_you_mean
@@ -117,6 +118,24 @@ def _problem(found: Any, model: Type[BaseModel], key: str, block: Dict[str, Any]
         return allowed.explain(begun, value)
     hint = did_you_mean(value, allowed.choices) if isinstance(value, str) else ""
     return f"{begun}: allowed is {allowed.text}{hint}"
+
+
+def option_value(option: str) -> Any:
+    """What ``key=value`` on a command line sets a key of a block to.
+
+    Raises
+    ------
+    RifleError
+        If it is no YAML.
+    """
+    try:
+        return yaml.safe_load(option.partition("=")[2])
+    except yaml.YAMLError as error:
+        raise RifleError(
+            f"{option}: allowed is a value in YAML, globs in quotes, as in "
+            "rifle.layers=['*.conv_out']",
+            topic="options",
+        ) from error
 
 
 def no_flag(value: object) -> object:
