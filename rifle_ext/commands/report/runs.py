@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, Collection, Dict, List, Optional, Sequence, Set, Tuple
 
-from rifle_ext.commands.blocks import block_models
+from rifle_ext.commands.blocks import block_models, defaults
 from rifle_ext.commands.report.change import Change, from_checkpoints, tracked
 from rifle_ext.commands.report.freezing import Freezing
 from rifle_ext.commands.report.old_task import OldTask
@@ -121,8 +121,8 @@ class Run:
 def _changed(key: str, block: Dict[str, Any]) -> Dict[str, Any]:
     """What of a method's block is not its default, as far as its defaults are known."""
     model = block_models().get(key)
-    defaults = {} if model is None else model.model_validate({}).model_dump(mode="json")
-    return {name: value for name, value in block.items() if value != defaults.get(name)}
+    usual = {} if model is None else defaults(model)
+    return {name: value for name, value in block.items() if value != usual.get(name)}
 
 
 def load(
