@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple, Type, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from typing_extensions import Annotated
 
 from rifle_ext.errors import RifleError, did_you_mean
 
@@ -143,6 +144,14 @@ def no_flag(value: object) -> object:
     if isinstance(value, bool):
         raise ValueError("true and false are no numbers")
     return value
+
+
+Number = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(no_flag)]
+"""A finite number; in quotes, too: to YAML 1.1, 1e-3 is a string."""
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(no_flag)]
+"""A `Number` above 0."""
+QUOTED = r"^\s*[+-]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][+-]?\d+)?\s*$"
+"""A number in quotes, as the schema for editors says it."""
 
 
 def shown(value: object) -> str:
