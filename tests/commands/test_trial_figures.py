@@ -13,12 +13,13 @@ from rifle_ext.commands.trial.arms import Arm, arms
 from rifle_ext.commands.trial.live import line, overall, visible
 from rifle_ext.commands.trial.measuring import Measured, disk_space, jobs_that_fit
 from rifle_ext.commands.trial.running import State
-from rifle_ext.commands.trial.runs import Outcome, Run
+from rifle_ext.commands.trial.runs import Outcome, Run, Setting, finish
 from rifle_ext.commands.trial.statistics import holm, seeds_needed, smallest_effect
 from rifle_ext.commands.trial.verdict import rows, verdict
 from rifle_ext.errors import RifleError
 from rifle_ext.methods.rifle.block import RifleConfig
 from rifle_ext.training.curves import Curves
+from seg_hooks import logs as seg_logs
 
 PLAIN = [0.701, 0.713, 0.698, 0.722, 0.705]
 OTHER = [0.712, 0.718, 0.702, 0.731, 0.719]
@@ -230,6 +231,26 @@ def test_a_long_trial_fits_on_a_page():
     states[30].phase = "running"
     assert [state.run.seed for state in visible(states)] == [*range(10, 34)]
     assert [state.run.seed for state in visible(states[:30])] == [*range(10, 30)]
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_what_is_left_of_a_training(keep, tmp_path):
+    setting = Setting(
+        "seg", None, seg_logs, "", "", [], [], tmp_path, "cpu", 10, 5, 1, {}, keep=keep
+    )
+    run = Run(Arm("a", (), {}), 0)
+    out = run.folder(setting) / "output"
+    (out / "iter_10").mkdir(parents=True)
+    checkpoints = [f"iter_10/model.{kind}" for kind in ("pdparams", "pdopt", "pdlwf")]
+    checkpoints += ["rifle_teacher_1.pdteacher", "rifle_teacher_12.pdteacher", "model.pdmodel"]
+    others = ["rifle_events.jsonl", "curve.pdf"]
+    for name in (*checkpoints, *others):
+        (out / name).write_text("")
+    lines = ["[TRAIN] epoch: 1, iter: 10/10, loss: 1.0", "[EVAL] #Images: 3 mIoU: 0.5 Acc: 0.5"]
+    (run.folder(setting) / "train.log").write_text("\n".join(lines))
+    assert finish(run, setting, 0).metric == 0.5
+    left = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    assert left == {*others, *(checkpoints if keep else [])}
 
 
 def test_what_a_trial_takes():
