@@ -11,13 +11,13 @@ from rifle_ext.training.curves import NUMBER, Curves, Scalars
 
 # ppdet/engine/callbacks.py, pycocotools and ppdet/metrics/metrics.py
 TRAIN = re.compile(rf"Epoch: \[(\d+)\] \[\s*(\d+)/(\d+)\].*?\bloss: {NUMBER}", re.IGNORECASE)
-SECONDS = re.compile(r"\bbatch_cost: ([\d.]+)")
+SECONDS = re.compile(rf"\bbatch_cost: {NUMBER}")
 COCO = re.compile(
     r"Average Precision +\(AP\) @\[ IoU=0\.50:0\.95 \| area= +all \| maxDets= *\d+ +\] = "
     rf"{NUMBER}"
 )
 EMPTY = "Evaluation results empty"  # ppdet/engine/callbacks.py: nothing was detected, so mAP is 0
-VOC = re.compile(r"\bmAP\([\d.]+, \w+\) = ([\d.]+)%")
+VOC = re.compile(r"\bmAP\([\d.]+, \w+\) = (\d+(?:\.\d+)?)%")
 
 
 def from_text(lines: Iterable[str]) -> Optional[Curves]:

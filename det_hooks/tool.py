@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
@@ -18,11 +19,12 @@ def script() -> Optional[Path]:
 def flags(launch: Launch) -> List[str]:
     """The flags of a training; it is evaluated at its end, and before at even distances."""
     epochs = -(-launch.total_steps // max(1, launch.steps_per_epoch))
+    folder = json.dumps(str(launch.folder), ensure_ascii=False)  # the tool reads values as YAML
     options = [
         *launch.options,
         f"use_gpu={'true' if launch.device == 'gpu' else 'false'}",
-        f"save_dir={launch.folder}",
-        f"output_eval={launch.folder}",  # what is detected: others train in the same folder
+        f"save_dir={folder}",
+        f"output_eval={folder}",  # what is detected: others train in the same folder
         f"snapshot_epoch={-(-epochs // launch.evaluations)}",
         f"log_iter={launch.log_every}",
     ]

@@ -10,7 +10,7 @@ from rifle_ext.training.curves import NUMBER, Curves, Scalars
 
 # paddleseg/core/train.py and paddleseg/core/val.py
 TRAIN = re.compile(rf"\[TRAIN\] epoch: \d+, iter: (\d+)/\d+, loss: {NUMBER}", re.IGNORECASE)
-SECONDS = re.compile(r"\bbatch_cost: ([\d.]+)")
+SECONDS = re.compile(rf"\bbatch_cost: {NUMBER}")
 EVALUATION = re.compile(rf"\[EVAL\] #Images: \d+ mIoU: {NUMBER}", re.IGNORECASE)
 
 BEST = re.compile(r"\[EVAL\] The (EMA )?model with the best validation mIoU .*at iter (\d+)")

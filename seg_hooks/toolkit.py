@@ -19,9 +19,7 @@ import weakref
 from types import ModuleType
 from typing import Any, Callable, List, Mapping, MutableMapping, Optional
 
-import yaml
-
-from rifle_ext.errors import RifleError
+from rifle_ext.errors import RifleError, show_errors_without_traceback
 from rifle_ext.runtime.patching import rebind
 from rifle_ext.training import environment
 from rifle_ext.training.registry import is_asked, methods, methods_for
@@ -144,6 +142,7 @@ def _updating_blocks(update: Callable) -> Callable:
         keys = methods()
         ours = [o for o in opts if "=" in o and o.split("=")[0].split(".")[0] in keys]
         if ours:
+            show_errors_without_traceback()
             given.arguments["dic"] = functools.reduce(_with_option, ours, dic)
             given.arguments["opts"] = [option for option in opts if option not in ours]
         return update(*given.args, **given.kwargs)
@@ -153,14 +152,19 @@ def _updating_blocks(update: Callable) -> Callable:
 
 def _with_option(dic: dict, option: str) -> dict:
     """A copy of a config with ``a.b=value`` set, the mappings on the way made where needed."""
-    path, _, value = option.partition("=")
+    from rifle_ext.training.blocks import option_value
+
+    path = option.partition("=")[0]
     changed = dict(dic)
     parts, owner = path.split("."), changed
     for part in parts[:-1]:
         below = owner.get(part)
         owner[part] = dict(below) if isinstance(below, dict) else {}
         owner = owner[part]
-    owner[parts[-1]] = yaml.safe_load(value)
+    try:
+        owner[parts[-1]] = option_value(option)
+    except RifleError as error:
+        raise RifleError(f"--opts {error}") from error
     return changed
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Dict, Type
+import contextlib
+from typing import Any, Dict, Type
 
 from pydantic import BaseModel
 
 from rifle_ext.entry_groups import entry_group
+from rifle_ext.errors import RifleError
 
 GROUP = "rifle_ext.blocks"
 """Entry points: the key of a method's block, and the pydantic model that validates it. Optional:
@@ -16,6 +18,44 @@ _OWN = "rifle_ext."
 
 
 def block_models(own: bool = False) -> Dict[str, Type[BaseModel]]:
-    """The models of the blocks by their keys; with `own` those of this package alone."""
-    found = entry_group(GROUP).items()
-    return {key: entry.load() for key, entry in found if not own or entry.value.startswith(_OWN)}
+    """The models of the blocks by their keys; with `own` those of this package alone.
+
+    Without those of packages that cannot be imported: they concern configs with their block alone.
+    """
+    found = {}
+    for key, entry in entry_group(GROUP).items():
+        if not own or entry.value.startswith(_OWN):
+            with contextlib.suppress(Exception):
+                found[key] = entry.load()
+    return found
+
+
+def block_model(key: str) -> Type[BaseModel]:
+    """The model of one block.
+
+    Raises
+    ------
+    RifleError
+        If its method does not describe it, or the package that does cannot be imported.
+    """
+    entry = entry_group(GROUP).get(key)
+    if entry is None:
+        raise RifleError(
+            f"--method {key}: that method does not describe its block (entry-point group {GROUP}), "
+            "so there is nothing to propose",
+            topic="options",
+        )
+    try:
+        model: Type[BaseModel] = entry.load()
+    except Exception as error:
+        raise RifleError(
+            f"--method {key}: its block cannot be loaded: {entry.value} fails with "
+            f"{type(error).__name__}: {error}; mend or remove the package that brings it",
+            topic="method",
+        ) from error
+    return model
+
+
+def defaults(model: Type[BaseModel]) -> Dict[str, Any]:
+    """The defaults of a block's keys as JSON has them; a key that has to be given has none."""
+    return model.model_construct().model_dump(mode="json")

@@ -13,7 +13,7 @@ from typing import Any, List, Mapping, Type
 from pydantic import BaseModel
 
 from rifle_ext.commands import writing
-from rifle_ext.commands.blocks import block_models
+from rifle_ext.commands.blocks import block_model, defaults
 from rifle_ext.commands.training_options import Looked, add_options, check_options, look
 from rifle_ext.entry_groups import entry_group
 from rifle_ext.errors import RifleError
@@ -44,25 +44,20 @@ def add_command(commands: Any) -> None:
 def run(chosen: argparse.Namespace) -> int:
     """Print the proposed block, or write it; returns the exit code."""
     check_options(chosen)
-    key, models = chosen.method, block_models()
+    key = chosen.method
     ours = [option for option in chosen.opts if option.split("=")[0].split(".")[0] == key]
     if ours:
         raise RifleError(
             f"--opts {ours[0]}: not for init, which proposes a block of its own", topic="options"
         )
-    if key not in models:
-        raise RifleError(
-            f"--method {key}: that method does not describe its block (entry-point group "
-            "rifle_ext.blocks), so there is nothing to propose",
-            topic="options",
-        )
+    model = block_model(key)
     path = Path(chosen.write or chosen.config)
     if chosen.write is not None and _is_done(path, chosen):
         return 0
     looked = look(chosen, propose=True)
     name = chosen.config + "".join(f", {option}" for option in chosen.opts)
     name += ", with a made-up data set (--synthetic)" if chosen.synthetic else ""
-    text = block_text(key, models[key], looked, name)
+    text = block_text(key, model, looked, name)
     if chosen.write is None:
         print(text, end="")
     elif chosen.write:
@@ -188,13 +183,11 @@ def _key(name: str, model: Type[BaseModel], hints: Mapping[str, List[str]]) -> L
     lines = _comment(field.description or "", "  ")
     for hint in hints.get(name, ()):
         lines += [f"  # {hint}"] if hint.startswith(" ") else _comment(hint, "  ")
-    default = field.default
-    shown = default if isinstance(default, str) else json.dumps(_plain(default))
+    if field.is_required():
+        return [*lines, *_comment("It has no default: it has to be given.", "  "), f"  # {name}:"]
+    default = defaults(model)[name]
+    shown = default if isinstance(default, str) else json.dumps(default)
     return [*lines, f"  # {name}: {shown}"]
-
-
-def _plain(value: Any) -> Any:
-    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
 
 
 def _comment(text: str, indent: str = "") -> List[str]:

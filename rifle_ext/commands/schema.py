@@ -17,6 +17,7 @@ from typing import Any, Dict
 from pydantic.json_schema import GenerateJsonSchema
 
 from rifle_ext.commands.blocks import block_models
+from rifle_ext.training.blocks import QUOTED, no_flag
 
 PATH = Path(__file__).with_name("rifle.schema.json")
 """The schema as a file of the package, which knows the methods of the package."""
@@ -33,9 +34,15 @@ class _ForEditors(GenerateJsonSchema):
 
     def float_schema(self, schema: Any) -> Dict[str, Any]:
         """Strings and booleans that make a number, too: to YAML 1.1, 1e-3 is a string."""
-        number = r"^\s*[+-]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][+-]?\d+)?\s*$"
         types = ["number", "string", "boolean"]
-        return {**super().float_schema(schema), "type": types, "pattern": number}
+        return {**super().float_schema(schema), "type": types, "pattern": QUOTED}
+
+    def function_before_schema(self, schema: Any) -> Dict[str, Any]:
+        """No booleans where the parser takes none for a number."""
+        found = super().function_before_schema(schema)
+        if schema["function"]["function"] is no_flag:
+            found = {**found, "type": [kind for kind in found["type"] if kind != "boolean"]}
+        return found
 
     def tagged_union_schema(self, schema: Any) -> Dict[str, Any]:
         """Initializers: a name alone, or a mapping with that name as its type."""

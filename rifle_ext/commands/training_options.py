@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Iterator, Mapping, Sequence, Tuple
 
+import yaml
+
 from rifle_ext.entry_groups import entry_group
 from rifle_ext.errors import RifleError
 from rifle_ext.runtime.compat import before_paddle
+from rifle_ext.training.blocks import option_value
 from rifle_ext.training.components import IMPORTS, import_components
 from rifle_ext.training.plans import MethodPlan
 from rifle_ext.training.registry import Block, blocks_for, hooks_of, methods
@@ -75,6 +78,11 @@ def check_options(chosen: argparse.Namespace) -> None:
         raise RifleError(
             f"--opts {wrong}: allowed is key=value, as in rifle.max_re_num=2", topic="options"
         )
+    for option in (o for o in chosen.opts if o.partition("=")[0].split(".")[0] in methods()):
+        try:
+            option_value(option)
+        except RifleError as error:
+            raise RifleError(f"--opts {error}") from error
 
 
 @dataclass(frozen=True)
@@ -190,6 +198,8 @@ def _naming(config: str, what: str) -> Iterator[None]:
         known = str(error).startswith(f"{config}:")
         raise error if known else RifleError(f"{config}: {error}") from error
     except (Exception, SystemExit) as error:
-        lines = str(error).strip().splitlines() or [""]
-        said = f"{config}: {what}: {type(error).__name__}: {lines[-1].strip()}"
+        lines = [line.strip() for line in str(error).strip().splitlines()] or [""]
+        # What YAML says ends with the place; of others the last line is what matters.
+        words = " ".join(lines) if isinstance(error, yaml.YAMLError) else lines[-1]
+        said = f"{config}: {what}: {type(error).__name__}: {words}"
         raise ToolkitError(said, topic="toolkit") from error

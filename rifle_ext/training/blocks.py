@@ -10,7 +10,9 @@ import json
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple, Type, TypeVar
 
-from pydantic import BaseModel, ValidationError
+import yaml
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from typing_extensions import Annotated
 
 from rifle_ext.errors import RifleError, did_you_mean
 
@@ -119,11 +121,37 @@ def _problem(found: Any, model: Type[BaseModel], key: str, block: Dict[str, Any]
     return f"{begun}: allowed is {allowed.text}{hint}"
 
 
+def option_value(option: str) -> Any:
+    """What ``key=value`` on a command line sets a key of a block to.
+
+    Raises
+    ------
+    RifleError
+        If it is no YAML.
+    """
+    try:
+        return yaml.safe_load(option.partition("=")[2])
+    except yaml.YAMLError as error:
+        raise RifleError(
+            f"{option}: allowed is a value in YAML, globs in quotes, as in "
+            "rifle.layers=['*.conv_out']",
+            topic="options",
+        ) from error
+
+
 def no_flag(value: object) -> object:
     """A value that is to be a number: true and false are none. Raises ValueError if it is one."""
     if isinstance(value, bool):
         raise ValueError("true and false are no numbers")
     return value
+
+
+Number = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(no_flag)]
+"""A finite number; in quotes, too: to YAML 1.1, 1e-3 is a string."""
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(no_flag)]
+"""A `Number` above 0."""
+QUOTED = r"^\s*[+-]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][+-]?\d+)?\s*$"
+"""A number in quotes, as the schema for editors says it."""
 
 
 def shown(value: object) -> str:

@@ -8,7 +8,8 @@ import importlib.util
 import os
 import sys
 from pathlib import Path
-from typing import Sequence
+from types import ModuleType
+from typing import Optional, Sequence
 
 from rifle_ext.errors import RifleError
 
@@ -31,7 +32,7 @@ def import_components(names: Sequence[str]) -> None:
     Raises
     ------
     RifleError
-        If one cannot be imported.
+        If one cannot be imported, or is a file of the name of another module.
     """
     if names and "" not in sys.path and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
@@ -49,8 +50,27 @@ def _import(name: str) -> None:
         importlib.import_module(name)
         return
     path = Path(name)
+    before = sys.modules.get(path.stem)
+    _refuse_another(before, path)
     sys.path.insert(0, str(path.resolve().parent))  # as a script finds what stands beside it
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None
     module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[path.stem]
+        if before is not None:
+            sys.modules[path.stem] = before
+        raise
+
+
+def _refuse_another(loaded: Optional[ModuleType], path: Path) -> None:
+    """Raise ImportError if there is a module of a file's name that is not of this file."""
+    if loaded is None:
+        return
+    origin = getattr(loaded, "__file__", None)
+    if origin is None or Path(origin).resolve() != path.resolve():
+        raise ImportError(
+            f"there is a module {path.stem} already, {origin or 'built in'}; rename the file"
+        )

@@ -18,8 +18,8 @@ GROUP = "rifle_ext.logs"
 None means: that is nothing of this toolkit's.
 """
 
-NUMBER = r"([-+]?(?:\d[\d.]*(?:e[-+]?\d+)?|nan|inf))"
-"""A regular expression of a number as Python prints it, in lower case."""
+NUMBER = r"([-+]?(?:\d+(?:\.\d*)?(?:e[-+]?\d+)?(?!\.?\d)|nan|inf))"
+"""A regular expression of a number as Python prints it, in lower case; no part of 1.2.3 is one."""
 
 Scalars = Dict[str, List[Tuple[int, float, float]]]
 """The values of each tag of a VisualDL record: step, time in milliseconds, value."""

@@ -193,7 +193,12 @@ def test_what_a_toolkit_cannot_set_up_ends_with_one_message(seg, det, capsys, tm
     for toolkit, path in [*wrong, ("seg", broken), ("det", broken)]:
         said = refused(capsys, toolkit, path, "--synthetic")
         assert said.startswith(f"[RIFLE] {path}: the training cannot be set up: "), said
+        if path == broken:
+            assert "expected ',' or ']'" in said and "line 2, column 3" in said
     for toolkit in ("seg", "det"):
+        option = "rifle.layers=[*.conv_out]"
+        said = refused(capsys, toolkit, seg.config(), "-o", option)
+        assert said.startswith(f"[RIFLE] --opts {option}: allowed is a value in YAML, globs in ")
         for option in ("nonsense", "=3"):
             said = refused(capsys, toolkit, seg.config(), "-o", option)
             assert said.startswith(f"[RIFLE] --opts {option}: allowed is key=value, as in ")

@@ -290,6 +290,38 @@ def test_errors_are_one_line(seg_run, capsys, tmp_path):
     assert "rifle_events.jsonl: not the events of a training" in refused(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'\xff{"event": "end"}\n', "'utf-8' codec can't decode byte 0xff"),
+        ('{"event": "end"}\n'.encode("utf-16"), "'utf-8' codec can't decode byte 0xff"),
+        (b'{"event": "end"}\n[]\n', "line 2: no event"),
+        (b'{"step": 3}\n', "line 1: no event"),
+        (b'{"event": "end"}\n{"event": "resume"}\n', "line 2: resume has no step"),
+        (b'{"event": "reset", "step": 3, "duration_ms": 1}\n', "line 1: reset has no parameters"),
+        (b'{"event": "freeze", "step": 3}\n', "line 1: freeze has no method, layers, part"),
+        (b'{"event": "weights", "step": 3}\n', "line 1: weights has no since, change"),
+        (b'{"event": "laid_over"}\n', "line 1: laid_over has no block_of, source"),
+        (b'{"event": "plan", "total_steps": 9}\n', "line 1: plan has no steps_per_epoch"),
+    ],
+)
+def test_damaged_events_are_one_line(content, said, capsys, tmp_path):
+    path = tmp_path / "rifle_events.jsonl"
+    path.write_bytes(content)
+    (tmp_path / "train.log").write_text("[TRAIN] epoch: 1, iter: 10/10, loss: 1.0, lr: 0.1\n")
+    assert cli.main(["report", str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"[RIFLE] {path}: not the events of a training: {said}"), line
+
+
+def test_numbers_that_are_none_are_left_out():
+    line = "[TRAIN] epoch: 1, iter: {}/40, loss: {}, lr: 0.1, batch_cost: {}, reader_cost: 0.1"
+    lines = [line.format(10, 1.5, 0.2), line.format(20, "1.2.3", 0.2), line.format(30, 2, "0.1.2")]
+    curves = seg_logs.from_text([*lines, "[EVAL] #Images: 3 mIoU: 0.3.1 Acc: 0.5"])
+    assert curves.losses == {10: 1.5, 30: 2.0} and curves.metrics == {}
+    assert curves.seconds == {10: 0.2}
+
+
 def test_nothing_of_paddle_is_needed_for_a_log(seg_run, capsys, monkeypatch, tmp_path):
     """Reports are made where the pictures are looked at, which may be no training machine."""
     _, out, _, _ = seg_run

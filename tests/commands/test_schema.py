@@ -12,11 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rifle_ext import cli
+from rifle_ext.commands.blocks import block_models
 from rifle_ext.commands.schema import PATH, schema
 from rifle_ext.errors import RifleError
-from rifle_ext.methods.rifle.block import RifleConfig, parse_block
 from rifle_ext.redraw.initializers import BIAS_INITIALIZERS, INITIALIZERS
+from rifle_ext.training.blocks import parse
 
+MODELS = block_models(own=True)
 VALIDATOR = jsonschema.Draft7Validator(schema())
 CONFIGS = sorted((ROOT / "configs").rglob("*.yml"))
 
@@ -28,15 +30,15 @@ class AnyTag(yaml.SafeLoader):
 AnyTag.add_multi_constructor("!", lambda loader, tag, node: loader.construct_mapping(node, True))
 
 
-def accepted(block):
+def accepted(block, key="rifle"):
     """Whether the schema accepts a config with this block."""
-    return VALIDATOR.is_valid({"architecture": "any", "rifle": block})
+    return VALIDATOR.is_valid({"architecture": "any", key: block})
 
 
-def parsed(block):
+def parsed(block, key="rifle"):
     """Whether the parser accepts it."""
     try:
-        parse_block(copy.deepcopy(block))
+        parse(MODELS[key], key, copy.deepcopy(block), "config")
     except RifleError:
         return False
     return True
@@ -64,12 +66,14 @@ def test_the_command(capsys):
 
 
 def test_every_key_and_argument_is_described_or_has_its_default():
-    block = schema()["properties"]["rifle"]
-    assert set(block["properties"]) == set(RifleConfig.model_fields)
-    for key, field in RifleConfig.model_fields.items():
-        assert block["properties"][key]["description"] == field.description
-        default = getattr(field.default, "model_dump", lambda value=field.default: value)()
-        assert block["properties"][key]["default"] == default
+    assert set(MODELS) >= {"rifle", "freeze_out", "lwf"}
+    for name, model in MODELS.items():
+        block = schema()["properties"][name]
+        assert set(block["properties"]) == set(model.model_fields)
+        for key, field in model.model_fields.items():
+            assert block["properties"][key]["description"] == field.description
+            default = getattr(field.default, "model_dump", lambda value=field.default: value)()
+            assert block["properties"][key]["default"] == default
     definitions = schema()["definitions"]["rifle"]
     assert set(definitions) == {*INITIALIZERS, "HeadRate", "Distillation"}
     for name, initializer in INITIALIZERS.items():
@@ -96,11 +100,50 @@ def test_ready_configs_have_blocks():
         {"layers": ["head.*"]}, {"weight_initializer": "original"}, {"bias_initializer": None},
         {"weight_initializer": {"type": "Normal", "std": "1e-3"}},  # what YAML 1.1 makes of 1e-3
         {"weight_initializer": {"type": "XavierNormal", "fan_in": None, "fan_out": 3}},
+        {"keep": "1e-1"}, {"scale": "1e-1"}, {"head_lr": {"scale": "2e0"}},
+        {"distill": 0.1}, {"distill": "1e-1"}, {"distill": {"weight": "1e-1"}},
     ],
 )  # fmt: skip
 def test_right_blocks(block):
     assert parsed(block)
     assert accepted(block)
+
+
+@pytest.mark.parametrize(
+    ("key", "block"),
+    [
+        *((key, block) for key in ("freeze_out", "lwf") for block in (None, True, False, {})),
+        ("freeze_out", {"t_0": 0}), ("freeze_out", {"t_0": "5e-1"}), ("freeze_out", {"t_0": 0.3}),
+        ("freeze_out", {"layers": "all", "lr": "follow", "how_scale": "cubic", "scale_lr": True}),
+        ("freeze_out", {"layers": ["backbone.*"]}),
+        ("lwf", {"weight": "1e-1", "temperature": "2e0"}), ("lwf", {"weight": 0, "num_classes": 3}),
+        ("lwf", {"teacher": "old.pdparams", "num_classes": None, "kinds": {"head.*": "none"}}),
+        ("lwf", {"warm_up": 5}), ("lwf", {"warm_up": "2 epochs"}),
+    ],
+)  # fmt: skip
+def test_right_blocks_of_the_other_methods(key, block):
+    assert parsed(block, key)
+    assert accepted(block, key)
+
+
+@pytest.mark.parametrize(
+    ("key", "block"),
+    [
+        *((key, block) for key in ("freeze_out", "lwf") for block in (5, [], "auto", {"x": 1})),
+        *(("freeze_out", {"t_0": value}) for value in (True, None, -0.1, 1.5, "half")),
+        *(("freeze_out", {"layers": value}) for value in (None, [], [1], [""], "outputs")),
+        *(("freeze_out", {key: 1}) for key in ("how_scale", "scale_lr", "lr")),
+        *(("lwf", {"weight": value}) for value in (True, None, -1, "half")),
+        *(("lwf", {"temperature": value}) for value in (True, 0, -1, "warm")),
+        *(("lwf", {"num_classes": value}) for value in (True, 0, "3", 2.5)),
+        *(("lwf", {"warm_up": value}) for value in (True, -1, None, "2", "0 epochs")),
+        *(("lwf", {"kinds": value}) for value in (None, [], {"head": "tanh"}, {"": "none"})),
+        ("lwf", {"teacher": ""}), ("lwf", {"teacher": 3}),
+    ],
+)  # fmt: skip
+def test_wrong_blocks_of_the_other_methods(key, block):
+    assert not parsed(block, key)
+    assert not accepted(block, key)
 
 
 @pytest.mark.parametrize("name", INITIALIZERS)
@@ -133,6 +176,10 @@ def test_initializers_by_name_alone_and_as_mappings(name):
         {"weight_initializer": {"type": "VarianceScaling", "mode": "fan"}},
         {"bias_initializer": "XavierNormal"}, {"bias_initializer": "original"},
         {"bias_initializer": {"type": "Orthogonal"}},
+        {"keep": True}, {"keep": 2}, {"scale": True}, {"scale": 0}, {"scale": "wide"},
+        {"head_lr": {"scale": True}}, {"head_lr": {"scale": 0}},
+        {"distill": -1}, {"distill": "half"}, {"distill": {"weight": True}},
+        {"distill": {"temperature": 0}}, {"distill": {"temperature": True}},
     ],
 )  # fmt: skip
 def test_wrong_blocks(block):
@@ -172,6 +219,9 @@ likely = st.fixed_dictionaries(
         "bias_initializer": initializers,
         "head_lr": st.sampled_from([None, "none", "cyclic"]),
         "optimizer_state": st.sampled_from(["reset", "keep"]),
+        "keep": numbers,
+        "scale": numbers,
+        "distill": numbers | st.fixed_dictionaries({}, optional={"weight": numbers}),
         "seed": st.integers(0, 10**20),
     },
 )
@@ -194,3 +244,19 @@ def test_what_the_parser_accepts_the_schema_accepts(block):
 def test_blocks_that_are_nearly_right(block):
     if parsed(block):
         assert accepted(block)
+
+
+@settings(
+    max_examples=EXAMPLES // 4,
+    deadline=2000,
+    suppress_health_check=[HealthCheck.too_slow],
+    database=None,
+)
+@pytest.mark.parametrize("key", ["freeze_out", "lwf"])
+@given(st.data())
+def test_blocks_of_the_other_methods(key, data):
+    words = ["all", "own", "follow", "cubic", "2 epochs"]
+    value = numbers | st.sampled_from(words) | st.just({"head": "none"}) | values
+    block = data.draw(st.dictionaries(st.sampled_from(list(MODELS[key].model_fields)), value))
+    if is_json(block) and parsed(block, key):
+        assert accepted(block, key)

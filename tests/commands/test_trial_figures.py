@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+import yaml
 from scipy import stats
 
 from rifle_ext.commands.trial import inputs
@@ -12,12 +13,13 @@ from rifle_ext.commands.trial.arms import Arm, arms
 from rifle_ext.commands.trial.live import line, overall, visible
 from rifle_ext.commands.trial.measuring import Measured, disk_space, jobs_that_fit
 from rifle_ext.commands.trial.running import State
-from rifle_ext.commands.trial.runs import Outcome, Run
+from rifle_ext.commands.trial.runs import Outcome, Run, Setting, finish
 from rifle_ext.commands.trial.statistics import holm, seeds_needed, smallest_effect
 from rifle_ext.commands.trial.verdict import rows, verdict
 from rifle_ext.errors import RifleError
 from rifle_ext.methods.rifle.block import RifleConfig
 from rifle_ext.training.curves import Curves
+from seg_hooks import logs as seg_logs
 
 PLAIN = [0.701, 0.713, 0.698, 0.722, 0.705]
 OTHER = [0.712, 0.718, 0.702, 0.731, 0.719]
@@ -190,6 +192,21 @@ def test_inputs_tell_what_changed(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("value", [".", "./", "/", "..", "~no-such-user/weights", "a\0b"])
+def test_strings_that_are_no_file_are_no_inputs(value, tmp_path):
+    path = tmp_path / "my.yml"
+    data = {"dataset_root": value, "train_path": value}
+    path.write_text(yaml.safe_dump({"train_dataset": data}))
+    assert inputs.inputs(path, [f"weights={value}"])["files named in the config"] == {}
+
+
+@pytest.mark.parametrize("key", ["_base_", "_BASE_"])
+def test_a_base_of_nobody_is_left_to_the_toolkit(key, tmp_path):
+    path = tmp_path / "my.yml"
+    path.write_text(f"{key}: ~no-such-user/base.yml\n")
+    assert inputs.config_files(path)[0] == path
+
+
 def test_how_far_a_trial_is():
     states = [State(Run(Arm("a", (), {}), seed)) for seed in range(4)]
     for state, phase, seconds in zip(
@@ -214,6 +231,26 @@ def test_a_long_trial_fits_on_a_page():
     states[30].phase = "running"
     assert [state.run.seed for state in visible(states)] == [*range(10, 34)]
     assert [state.run.seed for state in visible(states[:30])] == [*range(10, 30)]
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_what_is_left_of_a_training(keep, tmp_path):
+    setting = Setting(
+        "seg", None, seg_logs, "", "", [], [], tmp_path, "cpu", 10, 5, 1, {}, keep=keep
+    )
+    run = Run(Arm("a", (), {}), 0)
+    out = run.folder(setting) / "output"
+    (out / "iter_10").mkdir(parents=True)
+    checkpoints = [f"iter_10/model.{kind}" for kind in ("pdparams", "pdopt", "pdlwf")]
+    checkpoints += ["rifle_teacher_1.pdteacher", "rifle_teacher_12.pdteacher", "model.pdmodel"]
+    others = ["rifle_events.jsonl", "curve.pdf"]
+    for name in (*checkpoints, *others):
+        (out / name).write_text("")
+    lines = ["[TRAIN] epoch: 1, iter: 10/10, loss: 1.0", "[EVAL] #Images: 3 mIoU: 0.5 Acc: 0.5"]
+    (run.folder(setting) / "train.log").write_text("\n".join(lines))
+    assert finish(run, setting, 0).metric == 0.5
+    left = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    assert left == {*others, *(checkpoints if keep else [])}
 
 
 def test_what_a_trial_takes():

@@ -12,6 +12,9 @@ import pytest
 from conftest import ROOT
 from processes import result, run, run_unmodified, run_without_the_package
 
+from det_hooks import tool
+from rifle_ext.training.tools import Launch
+
 pytestmark = pytest.mark.timeout(240)
 HELPERS = ROOT / "tests/helpers"
 RIFLE = {"re_init_iter": 6, "max_re_num": 2, "keep_last": 1}
@@ -49,6 +52,20 @@ def test_flags_are_those_of_the_standard_tool():
     flags = {word.strip("[],") for word in theirs.split() if word.startswith(("-", "[-"))}
     assert {"--eval", "--slim_config", "--resume"} <= flags
     assert not {flag for flag in flags if flag not in ours}
+
+
+@pytest.mark.parametrize("name", ["out", "a #1/x: y", "a\"b'c", "123", "出力 \U0001f600", "[x]"])
+def test_a_trial_writes_into_the_folder_it_was_given(name):
+    """PaddleDetection reads the values of its options as YAML."""
+    from ppdet.utils.cli import ArgsParser
+
+    parser = ArgsParser()
+    parser.add_argument("--eval", action="store_true")  # as its train tool does
+    for folder in (Path("/tmp") / name, Path(name)):
+        launch = Launch("my.yml", ["epoch=2"], folder, 0, total_steps=8, steps_per_epoch=4)
+        read = parser.parse_args(tool.flags(launch)).opt
+        assert read["save_dir"] == read["output_eval"] == str(folder)
+        assert read["epoch"] == 2
 
 
 def test_standard_tool_of_a_checkout(det):

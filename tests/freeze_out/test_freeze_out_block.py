@@ -17,9 +17,9 @@ def test_false_switches_it_off():
     assert hooks(False, "my.yml") == []
 
 
-@pytest.mark.parametrize("t_0", [0, 1, 0.0, 0.3, 1.0])
+@pytest.mark.parametrize("t_0", [0, 1, 0.0, 0.3, 1.0, "0.5", "1e-5"])
 def test_t_0_is_a_fraction(t_0):
-    assert parse_block({"t_0": t_0}).t_0 == t_0
+    assert parse_block({"t_0": t_0}).t_0 == float(t_0)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_t_0_is_a_fraction(t_0):
         ({"t0": 0.5}, "freeze_out.t0 = 0.5: no such key; did you mean t_0? (keys: t_0, how_scale"),
         ({"t_0": 1.5}, "freeze_out.t_0 = 1.5: allowed is a number from 0 to 1, a fraction of the"),
         ({"t_0": -0.1}, "freeze_out.t_0 = -0.1: allowed is a number from 0 to 1"),
-        ({"t_0": "0.5"}, 'freeze_out.t_0 = "0.5": allowed is a number from 0 to 1'),
+        ({"t_0": "half"}, 'freeze_out.t_0 = "half": allowed is a number from 0 to 1'),
         ({"t_0": True}, "freeze_out.t_0 = true: allowed is a number from 0 to 1"),
         ({"t_0": float("nan")}, "freeze_out.t_0 = NaN: allowed is a number from 0 to 1"),
         ({"t_0": None}, "freeze_out.t_0 = null: allowed is a number from 0 to 1"),

@@ -11,6 +11,7 @@ from seg_runs import SegRuns, same
 from rifle_ext import cli
 from rifle_ext.errors import RifleError
 from rifle_ext.methods.lwf import hook as lwf_hook
+from rifle_ext.methods.lwf import old_head_file
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -255,6 +256,33 @@ def test_the_old_model_for_the_toolkits_own_tools(tasks, capsys):
         "model.pdlwf: there is no such file: model.pdparams was not written by a training with an"
         in capsys.readouterr().err
     )
+
+
+def test_an_export_that_cannot_be_written_leaves_everything_as_it_was(tmp_path, capsys):
+    checkpoint, there = tmp_path / "model.pdparams", tmp_path / "old.pdparams"
+    trunk, head = ({name: paddle.ones([2])} for name in ("trunk.weight", "head.weight"))
+    paddle.save({**trunk, **head}, str(checkpoint))
+    old_head_file.write(checkpoint, {**trunk, **head}, head)
+    there.write_text("an older one")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link.pdparams").symlink_to(checkpoint)
+    before = {p: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
+    for output, said in (
+        (checkpoint, "that file is exported; name another one"),
+        (tmp_path / "link.pdparams", "that file is exported; name another one"),
+        (tmp_path / "model.pdlwf", "that file is exported; name another one"),
+        (tmp_path / "folder", "a folder; name a file"),
+        (there / "old.pdparams", "cannot be written: "),
+    ):
+        assert cli.main(["lwf-export", str(checkpoint), str(output)]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"[RIFLE] lwf-export: {output}: {said}"), line
+        assert line.endswith("(rifle-ext explain export)")
+        assert {p: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()} == before
+        assert not list((tmp_path / "folder").iterdir())
+    assert cli.main(["lwf-export", str(checkpoint), str(there)]) == 0
+    assert set(paddle.load(str(there))) == {"trunk.weight", "head.weight"}
+    assert {p.name for p in tmp_path.iterdir()} == {p.name for p in before} | {"folder"}
 
 
 def test_what_is_refused(tasks, seg):

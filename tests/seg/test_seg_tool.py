@@ -141,9 +141,13 @@ def test_a_run_that_cannot_work_is_refused_before_anything_is_written(seg, field
 def test_options_of_the_command_line_set_the_block(seg, block):
     from paddleseg.cvlibs import Config
 
+    from rifle_ext import RifleError
+
     path = str(seg.config() if block == "none" else seg.config(rifle=block))
     assert Config(path, opts=["rifle.max_re_num=2"]).dic["rifle"] == {"max_re_num": 2}
     assert Config(path, opts=["rifle=false"]).dic["rifle"] is False
+    with pytest.raises(RifleError, match=r"^--opts rifle.layers=\[\*.x\]: allowed is a value in Y"):
+        Config(path, opts=["rifle.layers=[*.x]"])
     assert Config(path, opts=["rifle=true", "iters=3"]).dic["iters"] == 3
     nested = ["rifle.weight_initializer.type=Normal", "rifle.weight_initializer.std=0.1"]
     given = Config(path, opts=nested).dic["rifle"]["weight_initializer"]

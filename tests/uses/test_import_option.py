@@ -1,10 +1,15 @@
 """Components in a script or package of the user's own: `--import` in the commands."""
 
 import json
+import random
+import sys
 
 import pytest
 from processes import path_with, run
 from small import fields
+
+from rifle_ext.errors import RifleError
+from rifle_ext.training.components import import_components
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -75,6 +80,28 @@ def test_a_module_that_is_not_there(project):
     assert done.stderr.splitlines()[-1].startswith(
         "[RIFLE] --import my_packages.models: ModuleNotFoundError: No module named 'my_packages'"
     )
+
+
+def test_a_file_does_not_take_the_place_of_a_module(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for name, code in (
+        ("random", ""),
+        ("sys", ""),
+        ("half", "raise ValueError('no')"),
+        ("own", ""),
+    ):
+        (tmp_path / f"{name}.py").write_text(code)
+    for name in ("random", "sys"):
+        said = f"{name}.py: ImportError: there is a module {name} already, .*; rename the file"
+        with pytest.raises(RifleError, match=said):
+            import_components([str(tmp_path / f"{name}.py")])
+    assert sys.modules["random"] is random and sys.modules["sys"] is sys
+    with pytest.raises(RifleError, match="half.py: ValueError: no"):
+        import_components([str(tmp_path / "half.py")])
+    assert "half" not in sys.modules
+    for _ in range(2):  # each arm of a trial imports it
+        import_components([str(tmp_path / "own.py")])
+    assert sys.modules.pop("own").__file__ == str(tmp_path / "own.py")
 
 
 def test_the_train_tool(project):

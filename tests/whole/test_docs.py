@@ -13,7 +13,7 @@ from conftest import ROOT
 
 from rifle_ext import cli
 from rifle_ext.commands.blocks import block_models
-from rifle_ext.methods.rifle.block import BLOCK_KEY, parse_block
+from rifle_ext.training.blocks import parse
 
 sys.path.insert(0, str(ROOT / "scripts"))
 from translations import slug  # noqa: E402
@@ -113,18 +113,27 @@ def test_links_between_files(page):
             assert anchor in {slug(heading) for heading in headings}, target
 
 
+MODELS = block_models(own=True)
+
+
+def test_there_are_blocks_to_parse():
+    shown = [yaml.safe_load(text) or {} for page in PAGES for text in blocks(page, "yaml")]
+    assert {key for config in shown for key in config if key in MODELS} >= {"rifle", "lwf"}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_blocks_parse(page):
     for text in blocks(page, "yaml"):
         config = yaml.safe_load(text) or {}
-        if BLOCK_KEY in config:
-            parse_block(config[BLOCK_KEY], page.name)
+        for key, model in MODELS.items():
+            if key in config:
+                parse(model, key, config[key], page.name)
     for text in blocks(page, "python"):
         compile(text, page.name, "exec")
 
 
 def test_every_key_of_the_block_is_documented():
-    for name, model in block_models(own=True).items():
+    for name, model in MODELS.items():
         text = READMES[name].read_text(encoding="utf-8")
         section = re.search(r"^## The block$(.*?)^##", text, re.DOTALL | re.MULTILINE)
         rows = re.findall(r"^\| `(\w+)` \|", section[1], re.MULTILINE)

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, Collection, Dict, List, Optional, Sequence, Set, Tuple
 
-from rifle_ext.commands.blocks import block_models
+from rifle_ext.commands.blocks import block_models, defaults
 from rifle_ext.commands.report.change import Change, from_checkpoints, tracked
 from rifle_ext.commands.report.freezing import Freezing
 from rifle_ext.commands.report.old_task import OldTask
@@ -20,6 +20,15 @@ from rifle_ext.commands.report.told import lines_of, told
 from rifle_ext.errors import RifleError
 from rifle_ext.training.curves import Curves
 from rifle_ext.training.events import FILE_NAME
+
+NEEDED = {
+    "resume": ("step",),
+    "laid_over": ("block_of", "source"),
+    "reset": ("step", "parameters", "duration_ms"),
+    "freeze": ("method", "step", "layers", "part"),
+    "weights": ("step", "since", "change"),
+}
+"""Fields that are read of each kind of event."""
 
 
 @dataclass(frozen=True)
@@ -121,8 +130,8 @@ class Run:
 def _changed(key: str, block: Dict[str, Any]) -> Dict[str, Any]:
     """What of a method's block is not its default, as far as its defaults are known."""
     model = block_models().get(key)
-    defaults = {} if model is None else model.model_validate({}).model_dump(mode="json")
-    return {name: value for name, value in block.items() if value != defaults.get(name)}
+    usual = {} if model is None else defaults(model)
+    return {name: value for name, value in block.items() if value != usual.get(name)}
 
 
 def load(
@@ -245,18 +254,32 @@ def events_of(path: Path) -> List[Dict[str, Any]]:
 
     A last line that a kill cut short is left out.
     """
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
     events: List[Dict[str, Any]] = []
     try:
-        for event in map(json.loads, lines):
+        lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
+        for number, line in enumerate(lines, 1):
+            event = _event(number, json.loads(line))
             if event["event"] == "resume":
                 events = [e for e in events if not _is_superseded(e, event["step"])]
             events.append(event)
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise RifleError(
             f"{path}: not the events of a training: {error}", topic="report"
         ) from error
     return events
+
+
+def _event(number: int, event: Any) -> Dict[str, Any]:
+    """An event with all that is read of its kind; raises ValueError of any other line."""
+    if not isinstance(event, dict) or "event" not in event:
+        raise ValueError(f"line {number}: no event")
+    needed = NEEDED.get(event["event"], ())
+    missing = [field for field in needed if field not in event]
+    if "total_steps" in event and "steps_per_epoch" not in event:
+        missing.append("steps_per_epoch")
+    if missing:
+        raise ValueError(f"line {number}: {event['event']} has no {', '.join(missing)}")
+    return event
 
 
 def _is_superseded(event: Dict[str, Any], resumed: int) -> bool:

@@ -48,7 +48,7 @@ _BEGUN = re.compile(r"\[RIFLE\] \d+ resets? planned")
 _RESUMED = re.compile(r"\[RIFLE\] resumed after iteration (\d+)")
 _RESET = re.compile(
     r"\[RIFLE\] reset (\d+) of (\d+) after iteration (\d+) \(epoch (\d+)\): (\d+) values"
-    r"(?:.*, ([\d.]+) ms)?"
+    r"(?:.*, (\d+(?:\.\d+)?) ms)?"
 )
 
 

@@ -6,10 +6,10 @@ import json
 from dataclasses import dataclass
 from typing import Any, Collection, Dict, List, Mapping, Optional, Sequence, Tuple, Type
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from rifle_ext.errors import RifleError
+from rifle_ext.training.blocks import option_value
 
 PLAIN, WITH = "plain", "block"
 """The arms where none are given: without the config's blocks, and with them."""
@@ -111,21 +111,17 @@ def _arm(words: Sequence[str], blocks: Mapping[str, Any], methods: Collection[st
             raise RifleError(f"--arm {name}: {option}: allowed is KEY=VALUE", topic="arms")
         top, *path = key.split(".")
         if top in methods:
-            own[top] = _changed(own.get(top, {}), path, _read(name, option, value))
+            own[top] = _changed(own.get(top, {}), path, _read(name, option))
         else:
             options.append(option)
     return Arm(name, tuple(options), own)
 
 
-def _read(name: str, option: str, value: str) -> Any:
+def _read(name: str, option: str) -> Any:
     try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise RifleError(
-            f"--arm {name}: {option}: allowed is a value in YAML, globs in quotes, as in "
-            "rifle.layers=['*.conv_out']",
-            topic="arms",
-        ) from error
+        return option_value(option)
+    except RifleError as error:
+        raise RifleError(f"--arm {name}: {error}", topic="arms") from error
 
 
 def _whole(block: Any, seed: Optional[int], model: Optional[Type[BaseModel]]) -> Any:

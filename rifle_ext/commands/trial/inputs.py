@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import importlib.util
 import json
+import os
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
@@ -92,7 +93,7 @@ def config_files(path: Path) -> List[Path]:
     content = _mapping(path)
     found = [path]
     for base in _bases(content):
-        found += [p for p in config_files(path.parent / Path(base).expanduser()) if p not in found]
+        found += [p for p in config_files(path.parent / _path(base)) if p not in found]
     return found
 
 
@@ -101,7 +102,7 @@ def merged(path: Path) -> Dict[str, Any]:
     content = _mapping(path)
     whole: Dict[str, Any] = {}
     for base in _bases(content):
-        whole = _over(merged(path.parent / Path(base).expanduser()), whole)
+        whole = _over(merged(path.parent / _path(base)), whole)
     return _over({k: v for k, v in content.items() if k not in BASES}, whole)
 
 
@@ -203,9 +204,15 @@ def _paths(value: Any, roots: List[Path]) -> Iterator[Path]:
         for inner in value:
             yield from _paths(inner, roots)
     elif isinstance(value, str) and value:
-        for path in (Path(value).expanduser(), *(root / value for root in roots)):
+        for path in (_path(value), *(root / value for root in roots)):
             yield path
-            yield path.with_name(f"{path.name}.pdparams")  # PaddleDetection lets it be left out
+            if path.name:  # PaddleDetection lets the ending be left out
+                yield path.with_name(f"{path.name}.pdparams")
+
+
+def _path(value: str) -> Path:
+    """Of a string; the home folder of a user that there is not stays as it is."""
+    return Path(os.path.expanduser(value))
 
 
 def _is_file(path: Path) -> bool:

@@ -19,7 +19,8 @@ from rifle_ext.training.tools import Launch
 TAIL = 1 << 16
 """Bytes at the end of a log that are read to see how far a training is."""
 
-EXPORTED = ("*.pdmodel", "*.pdiparams", "*.pdiparams.info")
+WHOLE_MODELS = ("*.pdmodel", "*.pdiparams", "*.pdiparams.info", "*.pdteacher")
+"""Files of the size of a model that lie beside the checkpoints: exported, or kept as a teacher."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,7 @@ def _delete_checkpoints(folder: Path) -> None:
     for parameters in list(folder.rglob("*.pdparams")):
         for path in parameters.parent.glob(f"{glob.escape(parameters.stem)}.*"):
             path.unlink()
-    for pattern in EXPORTED:
+    for pattern in WHOLE_MODELS:
         for path in folder.rglob(pattern):
             path.unlink()
 

@@ -7,7 +7,7 @@ from typing import List, Literal, Optional, Union
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints
 from typing_extensions import Annotated
 
-from rifle_ext.training.blocks import Allowed, one_of, parse
+from rifle_ext.training.blocks import Allowed, Number, one_of, parse
 
 BLOCK_KEY = "freeze_out"
 
@@ -27,12 +27,10 @@ class FreezeOutConfig(BaseModel):
         },
     )
 
-    t_0: Annotated[
-        float,
-        Field(ge=0, le=1, allow_inf_nan=False, strict=True),
-        Allowed("a number from 0 to 1, a fraction of the training"),
-    ] = Field(
+    t_0: Annotated[Number, Allowed("a number from 0 to 1, a fraction of the training")] = Field(
         0.5,
+        ge=0,
+        le=1,
         description="When the first layer freezes, as a fraction of the training (0 to 1), before "
         "how_scale is applied to it: with cubic, 0.8 means after 0.512 of the training.",
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Dict, Literal, Optional, Union
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StringConstraints
 from typing_extensions import Annotated
 
-from rifle_ext.training.blocks import Allowed, no_flag, parse
+from rifle_ext.training.blocks import Allowed, Number, Positive, parse
 
 BLOCK_KEY = "lwf"
 
@@ -15,7 +15,6 @@ Name = Annotated[str, StringConstraints(strict=True, min_length=1)]
 Kind = Literal["softmax", "sigmoid", "distribution", "distance", "none"]
 KINDS = ("softmax", "sigmoid", "distribution", "distance", "none")
 Epochs = Annotated[str, StringConstraints(strict=True, pattern=r"^[1-9]\d* epochs?$")]
-Number = Annotated[float, BeforeValidator(no_flag), Field(allow_inf_nan=False)]
 
 
 class LwfConfig(BaseModel):
@@ -52,9 +51,8 @@ class LwfConfig(BaseModel):
         description="What the distance of the old answers from the teacher's is multiplied by in "
         "the loss. 0: there is no teacher, and the training is plain fine-tuning.",
     )
-    temperature: Annotated[Number, Allowed("a number above 0")] = Field(
+    temperature: Annotated[Positive, Allowed("a number above 0")] = Field(
         2.0,
-        gt=0,
         description="What both sides' logits are divided by before they are compared.",
     )
     warm_up: Annotated[

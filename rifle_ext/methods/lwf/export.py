@@ -45,10 +45,8 @@ def export(checkpoint: Path, output: Path) -> Any:
     Raises
     ------
     RifleError
-        If a file is missing, or the two do not belong together.
+        If a file is missing, the two do not belong together, or the output cannot be written.
     """
-    import paddle
-
     from rifle_ext.methods.lwf import old_head_file
 
     model = checkpoint if checkpoint.suffix == MODEL else Path(f"{checkpoint}{MODEL}")
@@ -58,6 +56,7 @@ def export(checkpoint: Path, output: Path) -> Any:
             "block has written",
             topic="export",
         )
+    _refuse_output(output, model, model.with_suffix(old_head_file.ENDING))
     try:
         tensors, head = old_head_file.read(model)
     except RifleError as error:
@@ -68,6 +67,21 @@ def export(checkpoint: Path, output: Path) -> Any:
             f"lwf-export: {model} has no {foreign[0]}, as the old head beside it has",
             topic="export",
         )
-    output.parent.mkdir(parents=True, exist_ok=True)
-    paddle.save({**tensors, **head}, str(output))
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        old_head_file.save({**tensors, **head}, output)
+    except OSError as error:
+        raise RifleError(
+            f"lwf-export: {output}: cannot be written: {error}", topic="export"
+        ) from error
     return len(tensors), len(head)
+
+
+def _refuse_output(output: Path, *sources: Path) -> None:
+    """Raise RifleError if the output is a folder, or would overwrite what is exported."""
+    if output.is_dir():
+        raise RifleError(f"lwf-export: {output}: a folder; name a file", topic="export")
+    if output.exists() and any(s.exists() and output.samefile(s) for s in sources):
+        raise RifleError(
+            f"lwf-export: {output}: that file is exported; name another one", topic="export"
+        )

@@ -38,9 +38,23 @@ def write(checkpoint: Path, tensors: Mapping[str, Any], head: Mapping[str, Tenso
     """
     path = checkpoint.with_suffix(ENDING)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.tmp")  # a kill leaves the old file, or the new one
-    paddle.save({TENSORS: dict(head), CHECKPOINT: _digest(tensors)}, str(partial))
-    os.replace(partial, path)
+    save({TENSORS: dict(head), CHECKPOINT: _digest(tensors)}, path)
+
+
+def save(content: Any, path: Path) -> None:
+    """Write a file of Paddle's at once: a kill or an error leaves the old file, or the new one.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    partial = path.with_name(f"{path.name}.tmp")
+    try:
+        paddle.save(content, str(partial))
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def read(checkpoint: Path) -> Tuple[Dict[str, Tensor], Dict[str, Tensor]]:

@@ -21,8 +21,6 @@ from rifle_ext.methods.rifle.recovery_keys import (
     Auto,
     Distillation,
     HeadRate,
-    Number,
-    Positive,
     as_distillation,
     as_head_rate,
     numbers_too,
@@ -35,7 +33,7 @@ from rifle_ext.redraw.initializers import (
     InitializerSpec,
     wrong_initializer,
 )
-from rifle_ext.training.blocks import Allowed, one_of, parse
+from rifle_ext.training.blocks import Allowed, Number, Positive, one_of, parse
 
 if TYPE_CHECKING:
     from rifle_ext.redraw.fresh import Initializers

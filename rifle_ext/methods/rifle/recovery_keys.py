@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Dict, Literal, Union
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt
+from pydantic import BaseModel, ConfigDict, Field, StrictInt
 from typing_extensions import Annotated
 
-from rifle_ext.training.blocks import Allowed, no_flag, one_of
+from rifle_ext.training.blocks import QUOTED, Allowed, Number, Positive, one_of
 
-Number = Annotated[float, BeforeValidator(no_flag), Field(allow_inf_nan=False)]
-Positive = Annotated[float, BeforeValidator(no_flag), Field(gt=0, allow_inf_nan=False)]
 Auto = Literal["auto"]
 
 
@@ -83,10 +81,10 @@ def as_distillation(value: Any) -> Any:
     """What `distill` says as a mapping; whatever else it says as it is."""
     if value is None or isinstance(value, bool):
         return {} if value else {"weight": 0}
-    return {"weight": value} if isinstance(value, (int, float)) else value
+    return {"weight": value} if isinstance(value, (int, float, str)) else value
 
 
 def numbers_too(schema: Dict[str, Any]) -> None:
     """Let the schema of `distill` take a number, true, false and null beside the mapping."""
-    numbers = {"type": "number", "minimum": 0}
+    numbers = {"type": ["number", "string"], "minimum": 0, "pattern": QUOTED}
     schema["anyOf"] = [{"type": ["boolean", "null"]}, numbers, {"$ref": schema.pop("$ref")}]
