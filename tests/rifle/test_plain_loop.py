@@ -143,11 +143,11 @@ def test_original_values():
         ({"layers": ["head"]}, "'head' is not a paddle.nn.Layer"),
         ({"layers": None}, "RIFLE(layers=...): None is not a paddle.nn.Layer"),
         ({"layers": [nn.Linear(1, 1), None]}, "RIFLE(layers=...): None is not a paddle.nn.Layer"),
-        ({"layers": nn.Linear(1, 1), "epochs": 0}, "RIFLE(epochs=...): 0: allowed is a whole"),
-        ({"layers": nn.Linear(1, 1), "epochs": True}, "RIFLE(epochs=...): True: allowed is a"),
+        ({"layers": nn.Linear(1, 1), "epochs": 0}, "epochs = 0: allowed is a whole number, 1"),
+        ({"layers": nn.Linear(1, 1), "epochs": True}, "epochs = True: allowed is a whole number"),
         (
             {"layers": nn.Linear(1, 1), "steps_per_epoch": 0},
-            "RIFLE(steps_per_epoch=...): 0: allowed is a whole number, 1 or more",
+            "steps_per_epoch = 0: allowed is a whole number, 1 or more",
         ),
         ({"layers": nn.Linear(1, 1), "steps_per_epoch": 2.5}, "2.5: allowed is a whole number"),
         (
@@ -169,7 +169,7 @@ def test_wrong_arguments(arguments, said):
 
 @pytest.mark.parametrize("epoch", ["3", -1, 1.5, None])
 def test_a_wrong_epoch(epoch):
-    with pytest.raises(RifleError, match=r"current_epoch=...\): .*: allowed is a whole number, 0"):
+    with pytest.raises(RifleError, match="current_epoch = .*: allowed is a whole number, 0"):
         RIFLE(nn.Linear(1, 1)).apply(epoch)
 
 

@@ -160,8 +160,8 @@ class RIFLE:
         check_optimizer(optimizer)
         self.block = block
         self.optimizer = optimizer
-        self.epochs = whole_or_none("RIFLE(epochs=...)", epochs)
-        per_epoch = whole_or_none("RIFLE(steps_per_epoch=...)", steps_per_epoch)
+        self.epochs = whole_or_none("epochs", epochs)
+        per_epoch = whole_or_none("steps_per_epoch", steps_per_epoch)
         self._owners = _owners(layers)
         self._tensors = {name: getattr(layer, key) for name, (layer, key) in self._owners.items()}
         check_trained(optimizer, self._tensors)
@@ -210,7 +210,7 @@ class RIFLE:
         RifleError
             If `current_epoch` is not a whole number, 0 or more.
         """
-        current_epoch = whole("RIFLE.apply(current_epoch=...)", current_epoch, 0)
+        current_epoch = whole("current_epoch", current_epoch, 0)
         index, rest = divmod(current_epoch, self.block.re_init_epoch or 1)
         repeated, first = current_epoch == self._last_epoch, self._last_epoch is None
         self._last_epoch = current_epoch

@@ -17,7 +17,7 @@ def whole(argument: str, value: Any, least: int) -> int:
     Parameters
     ----------
     argument
-        What it is called in the message, as in ``RIFLE(epochs=...)``.
+        What it is called in the message.
     value
         What was given.
     least
@@ -34,7 +34,9 @@ def whole(argument: str, value: Any, least: int) -> int:
         number = None
     if number is None or number < least:
         raise RifleError(
-            f"{argument}: {value!r}: allowed is a whole number, {least} or more", topic="own-loop"
+            f"RIFLE of a plain loop: {argument} = {value!r}: allowed is a whole number, "
+            f"{least} or more",
+            topic="own-loop",
         )
     return number
 
