@@ -133,8 +133,7 @@ def option_value(option: str) -> Any:
         return yaml.safe_load(option.partition("=")[2])
     except yaml.YAMLError as error:
         raise RifleError(
-            f"{option}: allowed is a value in YAML, globs in quotes, as in "
-            "rifle.layers=['*.conv_out']",
+            f"{option}: allowed is a value in YAML, globs in quotes, as in ['*.conv_out']",
             topic="options",
         ) from error
 
