@@ -3,7 +3,6 @@
 import copy
 import json
 import random
-from contextlib import contextmanager
 
 import numpy as np
 import paddle
@@ -14,9 +13,9 @@ from ppdet.core.workspace import load_config, merge_config
 from ppdet.engine import Trainer
 from ppdet.engine.callbacks import Checkpointer
 from seg_runs import same, state_of, watching  # noqa: F401
+from workspaces import workspace_kept
 
 import det_hooks
-from det_hooks.workspace import Snapshot
 from rifle_ext.training.hooks import Hook
 
 det_hooks.attach()
@@ -41,16 +40,6 @@ def pick(values, names=OUTPUTS):
 
 def rest(values):
     return {name: value for name, value in values.items() if name not in OUTPUTS}
-
-
-@contextmanager
-def workspace_kept():
-    """PaddleDetection's configs are merged into one global config: give it back."""
-    before = Snapshot()
-    try:
-        yield
-    finally:
-        before.restore()
 
 
 class DetWatch(Hook):

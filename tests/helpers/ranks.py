@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from launching import CONNECTED
+from workspaces import workspace_kept
 
 from rifle_ext.runtime.compat import before_paddle
 from rifle_ext.training.registry import register
@@ -67,18 +68,6 @@ def main(toolkit, folder, *flags):
     for training in split(flags):
         with kept():
             train(training)
-
-
-@contextlib.contextmanager
-def workspace_kept():
-    """PaddleDetection's configs are merged into one global config: the next finds it as it was."""
-    from det_hooks.workspace import Snapshot
-
-    before = Snapshot()
-    try:
-        yield
-    finally:
-        before.restore()
 
 
 def split(flags):

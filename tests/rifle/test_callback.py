@@ -67,11 +67,7 @@ def test_callback_leaves_out_a_late_reset():
 
 
 def test_the_callback_recovers_too():
-    paddle.seed(0)
-    network = Classifier(nn.Linear(16, 10))
-    model = paddle.Model(network)
-    optimizer = paddle.optimizer.Adam(1e-3, parameters=network.parameters())
-    model.prepare(optimizer, nn.CrossEntropyLoss())
+    network, model = prepared()
     callback = RIFLECallback(network.head, re_init_epoch=2, max_re_num=1, warm_up=3, ramp=1)
     seen = []
 
