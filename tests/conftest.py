@@ -20,6 +20,8 @@ import pytest  # noqa: E402
 WITHOUT_DETECTION = find_spec("ppdet") is None
 """On Python 3.13 PaddleDetection does not run: docs/compatibility.md."""
 
+NO_DETECTION = "there is no PaddleDetection: docs/compatibility.md says where it runs"
+
 
 def pytest_configure():
     """With paddle 2 PaddleDetection is a package: where it is missing, nothing is left out."""
@@ -47,7 +49,7 @@ def pytest_ignore_collect(collection_path):
 
 def pytest_collection_modifyitems(items):
     """Skip what is asked of PaddleDetection, where there is none."""
-    skip = pytest.mark.skip(reason="there is no PaddleDetection")
+    skip = pytest.mark.skip(reason=NO_DETECTION)
     for item in items if WITHOUT_DETECTION else ():
         given = getattr(item, "callspec", None)
         if given and any(value == "det" or value[:1] == ("det",) for value in of(given)):
@@ -111,7 +113,7 @@ def seg(scenes, tmp_path):
 def det(scenes, tmp_path):
     """PaddleDetection, attached, on the tiny scenes."""
     if WITHOUT_DETECTION:
-        pytest.skip("there is no PaddleDetection")
+        pytest.skip(NO_DETECTION)
     from det_runs import DetRuns
 
     return DetRuns(scenes, tmp_path)

@@ -8,6 +8,8 @@ import numpy as np
 import paddle
 from paddle import Tensor, nn
 
+from rifle_ext.runtime.tensors import as_float32
+
 FLOATS = (paddle.float16, paddle.bfloat16, paddle.float32, paddle.float64)
 
 
@@ -29,11 +31,7 @@ def frozen_layers(model: nn.Layer, second: Optional[nn.Layer]) -> List[str]:
 
 
 def _equal(parameter: Tensor, other: Tensor) -> bool:
-    return np.array_equal(_values(parameter), _values(other))
-
-
-def _values(tensor: Tensor) -> np.ndarray:
-    return (tensor if tensor.dtype == paddle.float32 else tensor.astype("float32")).numpy()
+    return np.array_equal(as_float32(parameter), as_float32(other))
 
 
 def same_parameters(model: nn.Layer, second: nn.Layer) -> bool:

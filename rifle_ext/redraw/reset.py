@@ -6,7 +6,6 @@ them, and a replaced parameter would never be trained again.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import hashlib
 from collections import defaultdict
@@ -19,7 +18,7 @@ from paddle.optimizer import Optimizer
 
 from rifle_ext.errors import RifleError
 from rifle_ext.runtime.compat import CREATED_SETS
-from rifle_ext.runtime.isolation import on_cpu
+from rifle_ext.runtime.tensors import as_float32, put
 
 Shadow = Callable[[Mapping[str, Tensor]], None]
 """Restarts an average of the weights at the given values, by structured name."""
@@ -31,15 +30,6 @@ def write(tensors: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
     for name, tensor in tensors.items():
         value = values[name]
         put(tensor, value if value.dtype == tensor.dtype else value.astype(tensor.dtype))
-
-
-def put(tensor: Tensor, value: Tensor) -> None:
-    """Set a tensor's value where the tensor is: `set_value` moves it to the default device.
-
-    Paddle keeps the powers of Adam's decays on the host.
-    """
-    with on_cpu() if tensor.place.is_cpu_place() else contextlib.nullcontext():
-        tensor.set_value(value)
 
 
 def in_full_precision(
@@ -89,11 +79,6 @@ def digest(values: Mapping[str, Tensor]) -> str:
     for value in values.values():
         sha.update(np.ascontiguousarray(as_float32(value)).tobytes())
     return sha.hexdigest()
-
-
-def as_float32(tensor: Tensor) -> np.ndarray:
-    """A tensor's values on the host; no copy is made where it is, unless it is of another type."""
-    return (tensor if tensor.dtype == paddle.float32 else tensor.astype("float32")).numpy()
 
 
 def check_optimizer(optimizer: Optional[Optimizer]) -> None:

@@ -13,8 +13,8 @@ from typing import Dict, Mapping, Sequence, Union
 import numpy as np
 from paddle import Tensor, nn
 
-from rifle_ext.redraw.reset import as_float32
 from rifle_ext.runtime.isolation import on_cpu
+from rifle_ext.runtime.tensors import as_float32
 
 SMALL = 0.1
 """Root mean square of what inputs of unit size give through fresh weights of the default size."""

@@ -1,4 +1,4 @@
-"""Be told before Paddle writes a file of parameters."""
+"""Files of Paddle's: written at once, and told of before one of parameters is written."""
 
 from __future__ import annotations
 
@@ -13,6 +13,23 @@ from rifle_ext.runtime.patching import rebound
 
 ENDING = ".pdparams"
 """Of the files that hold a model, in both toolkits."""
+
+
+def save_at_once(content: Any, path: Path) -> None:
+    """Write a file of Paddle's: a kill or an error leaves the old file, or the new one.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.part")
+    try:
+        paddle.save(content, str(partial))
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

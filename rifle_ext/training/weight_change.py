@@ -12,7 +12,7 @@ from typing import Callable, Dict, Iterable, List, Mapping
 import numpy as np
 from paddle import Tensor
 
-from rifle_ext.redraw.reset import as_float32
+from rifle_ext.runtime.tensors import as_float32
 
 LARGEST = 2 / 3
 """A stage that holds more than this share of all values is looked at in parts."""

@@ -74,7 +74,8 @@ def run_det(path, plugins, home):
 
 def homes(variable):
     """Through our train tool, and through the toolkit's own one where there is a checkout."""
-    own = pytest.mark.skipif(variable not in os.environ, reason=f"{variable} is not set")
+    reason = f"{variable} is not set: it takes a checkout of the toolkit"
+    own = pytest.mark.skipif(variable not in os.environ, reason=reason)
     return [pytest.param(None, id="ours"), pytest.param(variable, id="own", marks=own)]
 
 

@@ -12,7 +12,6 @@ from processes import path_with
 
 NOTEBOOK = ROOT / "examples/rifle_in_a_notebook.ipynb"
 
-pytest.importorskip("paddleseg")
 pytestmark = pytest.mark.skipif(
     paddle.__version__.startswith("3"), reason="the notebook is for PaddleSeg 2.8 with paddle 2.6"
 )

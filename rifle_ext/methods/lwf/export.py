@@ -48,6 +48,7 @@ def export(checkpoint: Path, output: Path) -> Any:
         If a file is missing, the two do not belong together, or the output cannot be written.
     """
     from rifle_ext.methods.lwf import old_head_file
+    from rifle_ext.runtime.saving import save_at_once
 
     model = checkpoint if checkpoint.suffix == MODEL else Path(f"{checkpoint}{MODEL}")
     if not model.is_file():
@@ -68,8 +69,7 @@ def export(checkpoint: Path, output: Path) -> Any:
             topic="export",
         )
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        old_head_file.save({**tensors, **head}, output)
+        save_at_once({**tensors, **head}, output)
     except OSError as error:
         raise RifleError(
             f"lwf-export: {output}: cannot be written: {error}", topic="export"

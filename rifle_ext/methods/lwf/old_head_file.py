@@ -7,7 +7,6 @@ has a digest of the checkpoint's tensors, and a pair that does not match is refu
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Dict, Mapping, Tuple
 
@@ -16,6 +15,7 @@ from paddle import Tensor
 
 from rifle_ext.errors import RifleError
 from rifle_ext.redraw.reset import digest
+from rifle_ext.runtime.saving import save_at_once
 
 ENDING = ".pdlwf"
 """Of the file beside a checkpoint's ``.pdparams``."""
@@ -36,25 +36,8 @@ def write(checkpoint: Path, tensors: Mapping[str, Any], head: Mapping[str, Tenso
     head
         The tensors of the old head.
     """
-    path = checkpoint.with_suffix(ENDING)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save({TENSORS: dict(head), CHECKPOINT: _digest(tensors)}, path)
-
-
-def save(content: Any, path: Path) -> None:
-    """Write a file of Paddle's at once: a kill or an error leaves the old file, or the new one.
-
-    Raises
-    ------
-    OSError
-        If it cannot be written.
-    """
-    partial = path.with_name(f"{path.name}.tmp")
-    try:
-        paddle.save(content, str(partial))
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    content = {TENSORS: dict(head), CHECKPOINT: _digest(tensors)}
+    save_at_once(content, checkpoint.with_suffix(ENDING))
 
 
 def read(checkpoint: Path) -> Tuple[Dict[str, Tensor], Dict[str, Tensor]]:

@@ -17,7 +17,7 @@ from rifle_ext.methods.lwf.block import LwfConfig
 from rifle_ext.methods.lwf.checking import check_served
 from rifle_ext.methods.lwf.kinds import overridden
 from rifle_ext.redraw.fresh import SecondModel
-from rifle_ext.redraw.reset import as_float32, put
+from rifle_ext.runtime.tensors import as_float32, put
 from rifle_ext.training.hooks import TrainingRun
 
 

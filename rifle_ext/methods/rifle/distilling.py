@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import List, Optional, Tuple
 
@@ -18,6 +17,7 @@ from rifle_ext.methods.rifle.block import Distillation
 from rifle_ext.methods.rifle.compared import Compared
 from rifle_ext.methods.rifle.hook import RifleHook
 from rifle_ext.methods.rifle.schedule import Reset, falling
+from rifle_ext.runtime.saving import save_at_once
 from rifle_ext.training.hooks import Batch, Hook, TrainingRun
 from rifle_ext.training.journal import Journal
 from rifle_ext.training.warm_up import refuse_static_graphs
@@ -117,11 +117,8 @@ class DistillingHook(Hook):
         if run.rank != 0:
             return
         path = run.save_dir / name
-        whole = path.with_suffix(".part")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            paddle.save(self._compared.network.state_dict(), str(whole))
-            os.replace(whole, path)
+            save_at_once(self._compared.network.state_dict(), path)
         except OSError as error:
             self._journal.warn(
                 f"{path} cannot be written, so this training cannot be resumed in the middle of "

@@ -11,8 +11,8 @@ from paddle import Tensor, nn
 from rifle_ext.heads.selection import Selection
 from rifle_ext.methods.rifle.block import RifleConfig
 from rifle_ext.redraw import fresh
-from rifle_ext.redraw.reset import as_float32
 from rifle_ext.redraw.size import inputs_of, resized, root_mean_square
+from rifle_ext.runtime.tensors import as_float32
 from rifle_ext.training.hooks import TrainingRun
 
 
