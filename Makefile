@@ -17,7 +17,7 @@ test-gpu:
 	$(PYTHON) -m benchmarks.cost gpu
 
 test-matrix:
-	python3 scripts/test_matrix.py --write
+	python3 scripts/test_matrix.py --jobs 2
 
 lint: env
 	$(PYTHON) -m ruff check .

@@ -40,6 +40,19 @@ WRITING = threading.Lock()
 
 def main() -> int:
     """Run what is asked for and has not run yet; 1 if this package broke anything."""
+    chosen = parse(sys.argv[1:])
+    wanted = [] if chosen.page else what_to_run(chosen, read())
+    groups, pythons = cells.by_environment(wanted), find_pythons()
+    with ThreadPoolExecutor(chosen.jobs) as pool:
+        done = pool.map(lambda group: run_group(chosen, pythons, *group), groups.items())
+        broken = sum(done)
+    write_page()
+    print(f"{broken} broken; {PAGE.relative_to(ROOT)} is written")
+    return int(broken > 0)
+
+
+def parse(arguments: List[str]) -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n")[0])
     parser.add_argument("--only", nargs="+", default=[], metavar="WORD", help="cells that have all "
                         "of these words, e.g. PaddleSeg 2.9.1 paddle3.3.1 python3.13")  # fmt: skip
@@ -51,15 +64,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="environments at a time")
     parser.add_argument("--toolkits", type=Path, default=ROOT / ".toolkits", metavar="FOLDER")
     parser.add_argument("--page", action="store_true", help="write the page, run nothing")
-    chosen = parser.parse_args()
-    wanted = [] if chosen.page else what_to_run(chosen, read())
-    groups, pythons = cells.by_environment(wanted), find_pythons()
-    with ThreadPoolExecutor(chosen.jobs) as pool:
-        done = pool.map(lambda group: run_group(chosen, pythons, *group), groups.items())
-        broken = sum(done)
-    write_page()
-    print(f"{broken} broken; {PAGE.relative_to(ROOT)} is written")
-    return int(broken > 0)
+    return parser.parse_args(arguments)
 
 
 def what_to_run(chosen: argparse.Namespace, results: List[cells.Result]) -> List[Any]:

@@ -1,7 +1,7 @@
 """The matrix of docs/compatibility.md: which cells there are, in which order, and the page."""
 
-import argparse
 import ast
+import re
 import sys
 
 import pytest
@@ -77,13 +77,14 @@ def test_one_environment_serves_all_of_its_cells():
     ],
 )
 def test_what_has_a_result_is_not_run_again(flags, results, count):
-    assert len(script.what_to_run(chosen(flags), results)) == count
+    assert len(script.what_to_run(script.parse(flags), results)) == count
 
 
-def chosen(flags):
-    names = ("diagonal", "corners", "cells", "again")
-    given = {name: f"--{name}" in flags for name in names}
-    return argparse.Namespace(only=flags[1:] if "--only" in flags else [], **given)
+def test_make_calls_it_as_it_can_be_called():
+    (line,) = re.findall(
+        r"\n\tpython3 scripts/test_matrix.py (.*)\n", (ROOT / "Makefile").read_text()
+    )
+    assert script.parse(line.split()).jobs == 2
 
 
 def test_the_page_has_what_ran_the_last_time_that_it_did():
