@@ -5,7 +5,7 @@ import math
 import numpy as np
 import paddle
 import pytest
-from det_runs import OUTPUTS, DetRuns, pick, rest
+from det_runs import OUTPUTS, TINY, DetRuns, pick, rest
 from seg_runs import same
 
 pytestmark = pytest.mark.timeout(180)
@@ -169,6 +169,28 @@ def test_resumed_run_does_what_the_uninterrupted_one_does(reference, det):
         assert name not in OUTPUTS or (value == 0).all()
     first_step = before.momenta[13]
     assert all(np.isfinite(value).all() for value in first_step.values())
+
+
+@pytest.mark.parametrize(
+    ("batch", "starts", "left_out", "why"),
+    [
+        (1, 16, 12, "the resume begins after it, as epochs are counted now"),
+        (4, 4, 6, "it was done before the checkpoint that is resumed"),
+    ],
+)
+def test_epochs_of_another_length_when_a_training_is_resumed(
+    reference, det, batch, starts, left_out, why
+):
+    """Resumed after 8 iterations, 2 epochs: no recovery from a reset that this training has not."""
+    runs, path, *_ = reference
+    block = {"re_init_iter": 6, "max_re_num": 2, "keep_last": 2, "warm_up": 8}
+    again = det.config(rifle=block, TrainReader={**TINY["TrainReader"], "batch_size": batch})
+    _, _, after = det.train(again, resume=runs.out(path) / "1")
+    assert after.steps[0] == starts
+    assert (left_out, why) in [(e["step"], e["why"]) for e in det.events(again, "skip")]
+    assert det.events(again, "reset") == []
+    stem = "backbone.stem.conv1.conv.weight"
+    assert {rates[stem] for rates in after.rates.values()} == {1.0}
 
 
 def test_head_learning_rate_is_cyclic_over_a_schedule_that_holds_its_warm_up(det):

@@ -48,6 +48,23 @@ class Tangled(nn.Layer):
 
 
 @manager.MODELS.add_component
+class TwoHeads(nn.Layer):
+    """Two output layers of the classes, which stand on the same."""
+
+    def __init__(self, num_classes, pretrained=None):
+        super().__init__()
+        self.backbone = nn.Conv2D(3, 8, 3, stride=4, padding=1)
+        self.first = nn.Conv2D(8, num_classes, 1)
+        self.second = nn.Conv2D(8, num_classes, 1)
+        utils.load_entire_model(self, pretrained)
+
+    def forward(self, x):
+        feature = self.backbone(x)
+        found = (self.first(feature), self.second(feature))
+        return [nn.functional.interpolate(y, x.shape[2:]) for y in found]
+
+
+@manager.MODELS.add_component
 class Sized(TinyLoaded):
     """Its last layer is given a size beside its input."""
 
@@ -99,7 +116,7 @@ class Tasks:
     def new(self, block, name="new", opts=None, described=None, fields=None, **arguments):
         """Fine-tune with an `lwf:` block (none without); returns what `SegRuns.train` does."""
         described = {"pretrained": str(self.old), "dropout": 0.0, **(described or {})}
-        if self.model == "Tangled":
+        if self.model in ("Tangled", "TwoHeads"):
             described.pop("dropout")
         fields = {**(fields or {}), **({} if block == "plain" else {"lwf": block})}
         path = self.config(f"{name}.yml", described=described, **fields)

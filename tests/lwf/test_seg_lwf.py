@@ -66,7 +66,17 @@ class Noting:
         return made
 
 
-def by_hand(tasks, image):
+def softmax(wanted, answers):
+    shares, logs = paddle.nn.functional.softmax(wanted, 1), paddle.nn.functional.log_softmax
+    return -(shares * logs(answers, 1)).sum(1).mean()
+
+
+def sigmoid(wanted, answers):
+    shares, ours = paddle.nn.functional.sigmoid(wanted), paddle.nn.functional.sigmoid(answers)
+    return -(shares * ours.log() + (1 - shares) * (1 - ours).log()).sum(1).mean()
+
+
+def by_hand(tasks, image, distance=softmax):
     """The distillation of the first step, with another model and no code of ours; its gradients."""
     teacher, student, old = (TinyLoaded(n, dropout=0.0) for n in (8, 6, 8))
     before = paddle.load(str(tasks.old))
@@ -82,9 +92,7 @@ def by_hand(tasks, image):
     teacher(image)
     student.train()
     student(image)
-    shares = paddle.nn.functional.softmax(caught["teacher"][1].detach() / 2, 1)
-    logs = paddle.nn.functional.log_softmax(old.head[3](caught["student"][0]) / 2, 1)
-    term = -(shares * logs).sum(1).mean()
+    term = distance(caught["teacher"][1].detach() / 2, old.head[3](caught["student"][0]) / 2)
     term.backward()
     trunk = {n: p.grad for n, p in student.named_parameters() if p.grad is not None}
     return float(term), numpy(trunk), numpy({n: p.grad for n, p in old.head[3].named_parameters()})
@@ -305,6 +313,23 @@ def test_what_is_refused(tasks, seg):
         tasks.new(None, "static", to_static_training=True)
     with pytest.raises(RifleError, match="lwf and rifle exclude one another: with lwf.warm_up"):
         tasks.new({"warm_up": 2}, "both", fields={"rifle": {"re_init_iter": 4}})
+
+
+def test_an_old_layer_that_is_not_compared_may_be_of_another_shape(seg):
+    tasks = Tasks(seg, "TwoHeads")
+    tasks.new({"kinds": {"second": "none"}}, iters=1, save_interval=1)
+    before, kept = numpy(paddle.load(str(tasks.old))), tasks.head(step=1)
+    assert np.array_equal(kept["second.weight"], before["second.weight"])
+    assert not np.array_equal(kept["first.weight"], before["first.weight"])
+
+
+def test_with_several_labels_a_pixel_each_pixel_counts(tasks):
+    """Not those alone where the teacher is sure, as in detection."""
+    held, several = Noting(), {"test_config": {"use_multilabel": True}}
+    tasks.new(None, fields=several, optimizer=held.optimizer, iters=1)
+    (told,) = tasks.seg.events("distillation", tasks.seg.folder / "new")
+    term, _, _ = by_hand(tasks, paddle.to_tensor(held.images[0]), sigmoid)
+    assert told["value"] == pytest.approx(term, rel=1e-4)
 
 
 def test_a_model_whose_last_layer_stands_on_others_of_the_classes_is_refused(seg):

@@ -139,7 +139,8 @@ class OldTask:
                 "nothing to keep",
                 topic="distillation",
             )
-        return found if run.exclusive else with_sureness(found, kept)
+        detector = run.gives_losses  # most places of an image hold no object
+        return with_sureness(found, kept) if detector else found
 
     def _of_classes(self, layer: str) -> bool:
         return any(name.rpartition(".")[0] == layer for name in self.depending)

@@ -165,7 +165,7 @@ class RifleHook(Hook):
             self._recovering.check()
         except RifleError as error:
             raise RifleError(f"{self.source}: {error}") from error
-        self._leave_out_what_was_done(run)
+        self._leave_out_what_lies_between(run)
         self._journal.begin()
         self._looking = run.scalar is not None or bool(self.block.track)
         tracked = run.scalar is not None if self.block.track is None else self.block.track
@@ -179,25 +179,33 @@ class RifleHook(Hook):
                 step,
             )
 
-    def _leave_out_what_was_done(self, run: TrainingRun) -> None:
+    def _leave_out_what_lies_between(self, run: TrainingRun) -> None:
         """After a resume with epochs of another length, which are counted as they are now.
 
-        Resets that are placed by epochs are right then; of those placed by iterations, the
-        checkpoint's own count tells which were done.
+        Resets that are placed by epochs are right then. Of those placed by iterations some lie
+        between the checkpoint's own count and today's: with shorter epochs they were done, with
+        longer ones their iterations never come.
         """
         counted = run.counted_steps
         if counted is None or counted == run.start_step:
             return
+        first, end = sorted((counted, run.start_step))
         by_iterations = self.block.re_init_iter is not None
-        done = [step for step in self._due if by_iterations and run.start_step <= step < counted]
-        self._plan.leave_out(done, "it was done before the checkpoint that is resumed")
+        between = [step for step in self._due if by_iterations and first <= step < end]
+        done = counted > run.start_step
+        why = (
+            "it was done before the checkpoint that is resumed"
+            if done
+            else "the resume begins after it, as epochs are counted now"
+        )
+        self._plan.leave_out(between, why)
         self.schedule = self._plan.schedule
         self._due = {reset.step: reset for reset in self.schedule.resets}
-        left = ", ".join(map(str, done))
+        left = f"the reset after iteration {', '.join(map(str, between))}"
+        left = f"done already, and left out: {left}" if done else f"passed over: {left}"
         self._journal.warn(
             f"the checkpoint was made after {counted} iterations, which count as {run.start_step} "
-            "now that an epoch has another length"
-            + (f"; done already, and left out: the reset after iteration {left}" if done else "")
+            "now that an epoch has another length" + (f"; {left}" if between else "")
         )
 
     def _tell_change(self, change: WeightChange, step: int, restart: bool = False) -> None:
