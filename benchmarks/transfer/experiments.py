@@ -40,7 +40,7 @@ PLACES: List[Place] = [
     *(Place("camvid", "pp_liteseg_lite0", r) for r in ("overfit", "clean")),
     *(Place("bccd", f"{model}_lite0", "overfit") for model in ("ppyoloe", "gfl")),
     *(Place("digits", f"{model}_whole", "overfit") for model in ("ppyoloe", "gfl")),
-    Place("fashion", "pp_liteseg", "overfit"),
+    *(Place("fashion", model, "overfit") for model in ("pp_liteseg", "ppyoloe")),
     *(Place("digits", "pp_liteseg", r) for r in ("noisy20", "imbalanced")),
 ]
 """Where arms are compared."""

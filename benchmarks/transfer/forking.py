@@ -8,6 +8,7 @@ computed once.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -15,10 +16,11 @@ import shutil
 import signal
 import sys
 import time
+import traceback
 from collections import OrderedDict
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Iterator, List, Optional
 
 from paddle import Tensor
 
@@ -124,6 +126,26 @@ def fork(folder: str, limit: float) -> bool:
         return True
     _wait(child, limit)
     return False
+
+
+@contextlib.contextmanager
+def children_leave_at_once() -> Iterator[None]:
+    """A child that is forked inside the block ends where it leaves it, without exit handlers.
+
+    What a thread of the parent had locked at the fork is locked in the child for ever, and Paddle's
+    exit handlers would wait for it.
+    """
+    parent = os.getpid()
+    try:
+        yield
+    except BaseException:
+        if os.getpid() == parent:
+            raise
+        traceback.print_exc()
+    if os.getpid() != parent:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _wait(child: int, limit: float) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-from benchmarks.transfer.forking import ForkArms
+from benchmarks.transfer.forking import ForkArms, children_leave_at_once
 from rifle_ext.training.registry import register
 
 
@@ -21,7 +21,8 @@ def main(toolkit: str, seed: int) -> None:
     importlib.import_module(f"benchmarks.transfer.{toolkit}_parts")
     importlib.import_module("benchmarks.transfer.loader").load_in_this_thread()
     set_seed(seed)
-    tool.main()
+    with children_leave_at_once():
+        tool.main()
 
 
 def set_seed(seed: int) -> None:

@@ -1,5 +1,8 @@
 """The transfer benchmark: settings, arms and forks, from end to end."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -211,3 +214,26 @@ def test_results_survive_a_kill(tmp_path):
     assert read(results)["a"]["digest"] == "2"  # the later line counts
     assert is_done(read(results), "a", "2")
     assert not is_done(read(results), "a", "1")
+
+
+CHILD = """
+import atexit, os, sys
+from benchmarks.transfer.forking import children_leave_at_once, fork
+open("train.log", "w").close()
+atexit.register(lambda: print("exit handlers", flush=True))
+with children_leave_at_once():
+    if fork("child", 60) and sys.argv[1] == "raises":
+        raise RuntimeError("in the child")
+    print("done")
+"""
+
+
+@pytest.mark.parametrize(("how", "said"), [("ends", "done"), ("raises", "in the child")])
+def test_a_forked_arm_ends_without_exit_handlers(tmp_path, how, said):
+    """They would wait for locks of threads that only the parent has."""
+    command = [sys.executable, "-c", CHILD, how]
+    where = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": str(ROOT)}}
+    done = subprocess.run(command, timeout=60, capture_output=True, text=True, **where)
+    assert (done.returncode, done.stdout) == (0, "done\nexit handlers\n"), done.stderr
+    log = (tmp_path / "child/train.log").read_text()
+    assert said in log and "exit handlers" not in log
