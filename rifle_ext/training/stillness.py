@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any, Callable, Collection, Dict, Iterable, Iterator, List, Tuple
 
 from paddle import nn
@@ -12,10 +13,37 @@ from rifle_ext.runtime.normalization import batch_norm_alone
 _NORMALIZATIONS = (nn.layer.norm._BatchNormBase, nn.BatchNorm)
 
 
+class _Momentum:
+    """That of one normalization: its own, and who holds its statistics still."""
+
+    def __init__(self, layer: nn.Layer) -> None:
+        self._layer = layer  # kept alive: it is known by its id
+        self._own: float = layer._momentum
+        self._holders: "weakref.WeakSet[StillStatistics]" = weakref.WeakSet()
+
+    def hold(self, by: StillStatistics) -> None:
+        """Hold them still, for one more."""
+        if not self._holders:
+            self._own = self._layer._momentum
+        self._holders.add(by)
+        self._layer._momentum = 1.0
+
+    def let_go(self, by: StillStatistics) -> None:
+        """Let them go, if nobody else holds them."""
+        self._holders.discard(by)
+        if not self._holders:
+            self._layer._momentum = self._own
+
+
+_MOMENTA: "weakref.WeakValueDictionary[int, _Momentum]" = weakref.WeakValueDictionary()
+"""Of all normalizations that anyone holds, by the layer's id."""
+
+
 class StillStatistics:
     """Holds the running means and variances of batch normalizations still, and lets them go.
 
     They are what they were before, with their momentum at 1: `running = 1 * running + 0 * batch`.
+    Several may hold those of one model, and let them go in any order: the last one gives them back.
     Which layers there are is looked at when they are held: on several GPUs PaddleDetection converts
     the model after training has begun, and its normalizations are others from then on.
 
@@ -29,7 +57,7 @@ class StillStatistics:
 
     def __init__(self, model: nn.Layer, but: Collection[str] = ()) -> None:
         self._model, self._but = model, but
-        self._layers: List[Tuple[nn.Layer, float]] = []
+        self._momenta: List[_Momentum] = []
         self._held = False
 
     def hold(self, held: bool) -> None:
@@ -37,14 +65,18 @@ class StillStatistics:
         if held == self._held:
             return
         self._held = held
-        if held:
-            self._layers = [
-                (layer, layer._momentum)
-                for name, layer in self._model.named_sublayers(include_self=True)
-                if isinstance(layer, _NORMALIZATIONS) and name not in self._but
-            ]
-        for layer, own in self._layers:
-            layer._momentum = 1.0 if held else own
+        if not held:
+            for momentum in self._momenta:
+                momentum.let_go(self)
+            self._momenta = []
+            return
+        self._momenta = [
+            _MOMENTA.setdefault(id(layer), _Momentum(layer))
+            for name, layer in self._model.named_sublayers(include_self=True)
+            if isinstance(layer, _NORMALIZATIONS) and name not in self._but
+        ]
+        for momentum in self._momenta:
+            momentum.hold(self)
 
 
 class RunningStatistics:

@@ -137,7 +137,6 @@ class HeadFirst:
         self._touched = {*heads, *(id(p) for p in (model.parameters() if model else ()))}
         for other in [o for o in _ACTIVE if o._touched & self._touched]:
             other.end()  # or its rates would be taken for the parameters' own
-        _ACTIVE.add(self)
         self._head = ParameterRates(heads.values())
         self._rest: Optional[ParameterRates] = None
         self._statistics: Optional[StillStatistics] = None
@@ -148,6 +147,7 @@ class HeadFirst:
 
     def set(self, now: Factors) -> None:
         """For the step that follows."""
+        _ACTIVE.add(self)
         self._head.multiply(now.head)
         if self._rest is not None and self._statistics is not None:
             self._rest.multiply(now.rest)

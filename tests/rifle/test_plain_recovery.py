@@ -129,3 +129,38 @@ def test_it_goes_on_so_where_the_rate_falls(schedule):
         resumed = in_a_loop(range(start, 15), steps_per_epoch=10, schedule=schedule)
         assert set(resumed.values()) > {1.0}
         assert resumed == {key: pytest.approx(whole[key], rel=1e-6) for key in resumed}
+
+
+class TwoHeads(nn.Layer):
+    def __init__(self):
+        super().__init__()
+        self.backbone = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1D(8))
+        self.first, self.second = nn.Linear(8, 3), nn.Linear(8, 2)
+
+
+def test_two_heads_of_one_model_recover_at_the_same_time():
+    model = TwoHeads()
+    optimizer = paddle.optimizer.Adam(1e-3, parameters=model.parameters())
+    options = {"optimizer": optimizer, "model": model, "warm_up": 2, "steps_per_epoch": 5}
+    both = [RIFLE(head, 1, 1, **options) for head in (model.first, model.second)]
+    seen = []
+    for epoch in range(2):
+        for rifle in both:
+            rifle.apply(current_epoch=epoch)
+        for _ in range(5):
+            seen.append(model.backbone[1]._momentum)
+            for rifle in both:
+                rifle.step()
+    assert seen == [0.9] * 5 + [1.0] * 2 + [0.9] * 3
+
+
+def test_an_interrupted_loop_of_two_heads_leaves_nothing_to_the_next_one():
+    model = TwoHeads()
+    optimizer = paddle.optimizer.Adam(1e-3, parameters=model.parameters())
+    options = {"optimizer": optimizer, "model": model, "warm_up": 2, "steps_per_epoch": 5}
+    both = [RIFLE(head, 1, 1, **options) for head in (model.first, model.second)]
+    for rifle in both:
+        rifle.apply(current_epoch=1)
+    RIFLE(model.first, 1, 1, **options)
+    assert model.backbone[1]._momentum == 0.9
+    assert {p.optimize_attr["learning_rate"] for p in model.parameters()} == {1.0}

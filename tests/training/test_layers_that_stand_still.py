@@ -65,6 +65,28 @@ def test_statistics_stand_still_in_a_model_that_was_converted_meanwhile():
     assert [model[1]._momentum, model[2]._momentum] == own
 
 
+@pytest.mark.parametrize("order", ["the first one first", "the last one first", "one is gone"])
+def test_several_may_hold_the_statistics_of_one_model(order):
+    norm = nn.BatchNorm2D(3, momentum=0.7)
+    model = nn.Sequential(nn.Conv2D(3, 3, 1), norm)
+    holders = [StillStatistics(model), StillStatistics(model)]
+    for holder in holders:
+        holder.hold(True)
+    if order == "the last one first":
+        holders.reverse()
+    if order == "one is gone":  # of a loop that was interrupted
+        del holders[0], holder
+    else:
+        holders[0].hold(False)
+        assert norm._momentum == 1.0
+    holders[-1].hold(False)
+    assert norm._momentum == 0.7
+    norm._momentum = 0.6  # the user's, meanwhile
+    holders[-1].hold(True)
+    holders[-1].hold(False)
+    assert norm._momentum == 0.6
+
+
 def test_a_pass_that_breaks_off_leaves_no_mode_behind():
     norm, held = nn.BatchNorm2D(3), RunningStatistics()
     held.use([norm])

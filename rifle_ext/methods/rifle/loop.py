@@ -164,7 +164,6 @@ class RIFLE:
         per_epoch = whole_or_none("steps_per_epoch", steps_per_epoch)
         self._owners = _owners(layers)
         self._tensors = {name: getattr(layer, key) for name, (layer, key) in self._owners.items()}
-        check_trained(optimizer, self._tensors)
         self._original = {name: tensor.clone().detach() for name, tensor in self._tensors.items()}
         self._initializers = replace(block.initializers(), **ready)
         self._inputs = {
@@ -178,6 +177,7 @@ class RIFLE:
         self._recovery = LoopRecovery(
             block, self._tensors, owners, optimizer, model, head_lr is not None, per_epoch
         )
+        check_trained(optimizer, self._tensors)  # now that loops before have given rates back
 
     def step(self) -> None:
         """Count one step of the optimizer: call it after each, for the recovery from a reset."""
