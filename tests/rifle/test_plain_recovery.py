@@ -70,7 +70,7 @@ def test_without_an_optimizer_nothing_is_said_of_the_way_back():
     assert RIFLE(nn.Linear(3, 2), re_init_epoch=1).apply(current_epoch=1).expected is None
 
 
-def in_a_loop(epochs, steps_per_epoch=None, schedule=None):
+def in_a_loop(epochs, steps_per_epoch=None, schedule=None, length=None):
     """The head's factor at each step of some epochs of 10 steps; resets after 5 and 10.
 
     The learning rate is constant, or falls at each step or epoch, as `schedule` says.
@@ -83,7 +83,8 @@ def in_a_loop(epochs, steps_per_epoch=None, schedule=None):
         rate = paddle.optimizer.lr.PolynomialDecay(3e-3, 15 * each, end_lr=1e-3)
         rate.step(epoch=epochs[0] * each)  # as a checkpoint brings it there
     optimizer = paddle.optimizer.Adam(rate, parameters=layer.parameters())
-    rifle = RIFLE(layer, 5, 2, optimizer=optimizer, steps_per_epoch=steps_per_epoch)
+    options = {"steps_per_epoch": steps_per_epoch, "epochs": length}
+    rifle = RIFLE(layer, 5, 2, optimizer=optimizer, **options)
     seen = {}
     for epoch in epochs:
         rifle.apply(current_epoch=epoch)
@@ -101,6 +102,14 @@ def test_a_loop_of_ones_own_goes_on_as_it_would_have(start):
     whole = in_a_loop(range(15))
     assert set(whole.values()) > {1.0}
     resumed = in_a_loop(range(start, 15), steps_per_epoch=10)
+    assert resumed == {key: whole[key] for key in resumed}
+
+
+@pytest.mark.parametrize("start", [10, 11])
+def test_a_reset_that_was_left_out_has_no_way_back(start):
+    whole = in_a_loop(range(13), length=13)
+    assert {whole[epoch, step] for epoch in (10, 11, 12) for step in range(10)} == {1.0}
+    resumed = in_a_loop(range(start, 13), steps_per_epoch=10, length=13)
     assert resumed == {key: whole[key] for key in resumed}
 
 

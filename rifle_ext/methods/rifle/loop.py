@@ -10,12 +10,10 @@ from paddle import Tensor, nn
 from paddle.nn.initializer import Initializer
 from paddle.optimizer import Optimizer
 
-from rifle_ext.errors import RifleError
-from rifle_ext.heads.outputs import own_parameters
 from rifle_ext.methods.rifle.block import parse_block
-from rifle_ext.methods.rifle.loop_arguments import check_scale, listed, whole, whole_or_none
+from rifle_ext.methods.rifle.loop_arguments import check_scale, owners_of, whole, whole_or_none
 from rifle_ext.methods.rifle.loop_recovery import LoopRecovery
-from rifle_ext.methods.rifle.schedule import MOST
+from rifle_ext.methods.rifle.schedule import Reset, schedule_in_epochs
 from rifle_ext.redraw import fresh
 from rifle_ext.redraw.initializers import LSUV
 from rifle_ext.redraw.lsuv import Calibration
@@ -161,8 +159,9 @@ class RIFLE:
         self.block = block
         self.optimizer = optimizer
         self.epochs = whole_or_none("epochs", epochs)
+        self._schedule = schedule_in_epochs(block, self.epochs)
         per_epoch = whole_or_none("steps_per_epoch", steps_per_epoch)
-        self._owners = _owners(layers)
+        self._owners = owners_of(layers)
         self._tensors = {name: getattr(layer, key) for name, (layer, key) in self._owners.items()}
         self._original = {name: tensor.clone().detach() for name, tensor in self._tensors.items()}
         self._initializers = replace(block.initializers(), **ready)
@@ -211,34 +210,44 @@ class RIFLE:
             If `current_epoch` is not a whole number, 0 or more.
         """
         current_epoch = whole("current_epoch", current_epoch, 0)
-        index, rest = divmod(current_epoch, self.block.re_init_epoch or 1)
         repeated, first = current_epoch == self._last_epoch, self._last_epoch is None
         self._last_epoch = current_epoch
         self._recovery.begin_epoch(current_epoch)
-        if first:
+        due = {reset.step: reset for reset in self._schedule.resets}.get(current_epoch)
+        if first and due is None:
             self._resume(current_epoch)
-        if rest or not 1 <= index <= (self.block.max_re_num or MOST) or repeated:
+        if due is None or repeated:
+            self._tell_skipped(current_epoch)
             return None
-        if self.epochs is not None and self.epochs - current_epoch < (
-            self.block.re_init_epoch or 1
-        ):
-            _log.info("[RIFLE] reset %d at epoch %d is skipped: too late", index, current_epoch)
-            return None
-        values = self._draw(index)
-        expected = self._recovery.reset(self._sizes)
+        values = self._draw(due.index)
+        expected = self._recovery.reset(self._sizes, self._epochs_after(due))
         reinitialize(self._tensors, values, self.optimizer)
         self._calibrate()
-        done = ResetDone(current_epoch, index, tuple(values), digest(values), expected)
-        _log.info("[RIFLE] reset %d after %d epochs: %s", index, current_epoch, ", ".join(values))
+        done = ResetDone(current_epoch, due.index, tuple(values), digest(values), expected)
+        _log.info(
+            "[RIFLE] reset %d after %d epochs: %s", due.index, current_epoch, ", ".join(values)
+        )
         return done
+
+    def _tell_skipped(self, epoch: int) -> None:
+        """A reset that would be due now, but for the length of the training."""
+        for reset in self._schedule.skipped:
+            if reset.step == epoch:
+                _log.info("[RIFLE] reset %d at epoch %d is skipped: too late", reset.index, epoch)
+
+    def _epochs_after(self, reset: Reset) -> int:
+        """How many follow a reset, until the next one or the end."""
+        start, end = self._schedule.period(reset.step)
+        return end - start
 
     def _resume(self, epoch: int) -> None:
         """In a loop that goes on in its middle: the way back from the last reset, if known."""
-        period = self.block.re_init_epoch or 1
-        last = min(epoch // period, self.block.max_re_num or MOST)
-        if last >= 1 and last * period < epoch:
-            self._draw(last)
-            self._recovery.reset(self._sizes, epochs_ago=epoch - last * period)
+        past = [reset for reset in self._schedule.resets if reset.step < epoch]
+        if past:
+            last = past[-1]
+            self._draw(last.index)
+            ago = epoch - last.step
+            self._recovery.reset(self._sizes, self._epochs_after(last), epochs_ago=ago)
 
     def _calibrate(self) -> None:
         """Let the next batch scale the fresh weights, with LSUV."""
@@ -268,22 +277,3 @@ class RIFLE:
         drawn = fresh.from_initializers(named, self._tensors, seed, index)
         values.update({n: fresh.padded(self._owners[n][0], value) for n, value in drawn.items()})
         return values
-
-
-def _owners(
-    layers: Union[nn.Layer, Sequence[nn.Layer]],
-) -> Dict[str, Tuple[nn.Layer, str]]:
-    """For each trainable parameter of the layers: its name, its layer and its attribute there."""
-    owners: Dict[str, Tuple[nn.Layer, str]] = {}
-    seen = set()
-    for layer in listed(layers):
-        for sublayer in layer.sublayers(include_self=True):
-            for key, parameter in own_parameters(sublayer).items():
-                if not parameter.stop_gradient and id(parameter) not in seen:
-                    seen.add(id(parameter))
-                    owners[f"{sublayer.full_name()}.{key}"] = (sublayer, key)
-    if not owners:
-        raise RifleError(
-            "RIFLE(layers=...): the layers have no trainable parameters", topic="own-loop"
-        )
-    return owners

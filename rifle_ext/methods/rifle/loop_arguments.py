@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import operator
-from typing import Any, Iterable, List, Optional, Sequence, Union
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple, Union
 
 from paddle import nn
 
 from rifle_ext.errors import RifleError
+from rifle_ext.heads.outputs import own_parameters
 from rifle_ext.methods.rifle.block import RifleConfig
 
 
@@ -64,6 +65,31 @@ def listed(layers: Union[nn.Layer, Sequence[nn.Layer]]) -> List[nn.Layer]:
                 f"RIFLE(layers=...): {layer!r} is not a paddle.nn.Layer", topic="own-loop"
             )
     return given
+
+
+def owners_of(
+    layers: Union[nn.Layer, Sequence[nn.Layer]],
+) -> Dict[str, Tuple[nn.Layer, str]]:
+    """For each trainable parameter of some layers: its name, its layer and its attribute there.
+
+    Raises
+    ------
+    RifleError
+        If there is none.
+    """
+    owners: Dict[str, Tuple[nn.Layer, str]] = {}
+    seen = set()
+    for layer in listed(layers):
+        for sublayer in layer.sublayers(include_self=True):
+            for key, parameter in own_parameters(sublayer).items():
+                if not parameter.stop_gradient and id(parameter) not in seen:
+                    seen.add(id(parameter))
+                    owners[f"{sublayer.full_name()}.{key}"] = (sublayer, key)
+    if not owners:
+        raise RifleError(
+            "RIFLE(layers=...): the layers have no trainable parameters", topic="own-loop"
+        )
+    return owners
 
 
 def check_scale(block: RifleConfig, own: bool) -> None:

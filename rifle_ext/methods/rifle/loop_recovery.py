@@ -87,20 +87,22 @@ class LoopRecovery:
             "optimizer"
         )
 
-    def reset(self, sizes: Mapping[str, float], epochs_ago: int = 0) -> Optional[int]:
+    def reset(self, sizes: Mapping[str, float], epochs: int, epochs_ago: int = 0) -> Optional[int]:
         """Begin the way back from a reset; returns the steps after which it is expected to be over.
 
         Parameters
         ----------
         sizes
             Root mean square of what the layers' own draw gives for each tensor.
+        epochs
+            How many follow the reset, until the next one or the end of the training.
         epochs_ago
             When the reset was: not 0 only in a loop that is resumed, at its first epoch.
         """
         self._way = None
         if self._optimizer is not None and self._per_epoch:
             start = self._steps - epochs_ago * self._per_epoch
-            period = max(1, self._per_epoch * (self._block.re_init_epoch or 1))
+            period = self._per_epoch * epochs
             rates = [self._rate(self._optimizer, epochs_ago)] * (period + max(0, start))
             pace = pace_of(sizes, self._tensors, self._optimizer)
             way = recovery(self._block, 0, period, rates, pace)

@@ -129,6 +129,22 @@ def make_schedule(
     return _sort_out(steps, total_steps, steps_per_epoch, keep=least * unit)
 
 
+def schedule_in_epochs(block: RifleConfig, epochs: Optional[int]) -> Schedule:
+    """The resets of a loop that counts epochs: those of a training whose steps are its epochs.
+
+    Parameters
+    ----------
+    block
+        The validated block.
+    epochs
+        Length of the training. If it is not known no reset is left out, and the period after the
+        last one is as long as the others.
+    """
+    interval, count = block.re_init_epoch or 1, block.max_re_num or MOST
+    named = block.model_copy(update={"re_init_epoch": interval, "max_re_num": count})
+    return make_schedule(named, epochs or (count + 1) * interval, steps_per_epoch=1)
+
+
 def measured_steps(total_steps: int, left: Callable[[int], float], need: float) -> List[int]:
     """When to reset if the block leaves it open.
 
