@@ -66,6 +66,23 @@ def test_callback_leaves_out_a_late_reset():
     assert all(progress.begin[epoch] == progress.end[epoch - 1] for epoch in range(1, 7))
 
 
+def test_the_callback_cuts_the_epochs_of_the_fit_into_equal_periods():
+    network, model = prepared()
+    callback, heads = RIFLECallback(network.head, re_init_epoch=None, max_re_num=2), []
+
+    class Watch(paddle.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            heads.append(network.head.weight.numpy())
+
+        def on_epoch_begin(self, epoch, logs=None):
+            heads.append(network.head.weight.numpy())
+
+    model.fit(Digits(held_out=False), epochs=6, batch_size=300, verbose=0,
+              callbacks=[callback, Watch()])  # fmt: skip
+    changed = [not np.array_equal(heads[2 * e - 1], heads[2 * e]) for e in range(1, 6)]
+    assert changed == [False, True, False, True, False]
+
+
 def test_the_callback_recovers_too():
     network, model = prepared()
     callback = RIFLECallback(network.head, re_init_epoch=2, max_re_num=1, warm_up=3, ramp=1)

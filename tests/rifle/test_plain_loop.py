@@ -100,6 +100,15 @@ def test_a_known_length_leaves_out_a_late_reset():
     assert [epoch for epoch in range(14) if rifle.apply(current_epoch=epoch)] == [5]
 
 
+@pytest.mark.parametrize(
+    ("epochs", "number", "resets"),
+    [(20, 3, [5, 10, 15]), (20, None, [5, 10, 15]), (10, 2, [3, 6]), (2, 3, [1]), (1, 3, [])],
+)
+def test_without_an_interval_periods_are_equal_as_with_a_block(epochs, number, resets):
+    rifle = RIFLE(nn.Linear(3, 2), re_init_epoch=None, max_re_num=number, epochs=epochs)
+    assert [epoch for epoch in range(epochs) if rifle.apply(current_epoch=epoch)] == resets
+
+
 def test_values_depend_on_seed_and_index_alone():
     first, second = nn.Linear(3, 2), nn.Linear(3, 2)
     assert (
@@ -153,6 +162,10 @@ def test_original_values():
         (
             {"layers": nn.Linear(1, 1), "scale": 2, "weight_initializer": nn.initializer.Normal()},
             "scale is for what the constructor draws: give it or weight_initializer, not both",
+        ),
+        (
+            {"layers": nn.Linear(1, 1), "re_init_epoch": None},
+            "RIFLE(re_init_epoch=None) cuts the training into equal periods: give epochs, too",
         ),
         ({"layers": nn.Linear(1, 1), "re_init_epoch": 0}, "rifle.re_init_epoch = 0: allowed is"),
         (

@@ -17,13 +17,13 @@ class RIFLECallback(paddle.callbacks.Callback):
     """Re-initializes layers every few epochs of `paddle.Model.fit`.
 
     A reset due after an epoch happens when the next one begins, that is after the epoch's
-    evaluation and checkpoint. A reset that would leave fewer than `re_init_epoch` epochs is left
-    out.
+    evaluation and checkpoint. A reset that would leave less than one period is left out.
 
     Parameters
     ----------
     layers, re_init_epoch, max_re_num, weight_initializer, seed, bias_initializer, scale, head_lr
-        As for `RIFLE`. The optimizer is the one the model was prepared with.
+        As for `RIFLE`. The optimizer is the one the model was prepared with, the length that of
+        the fit.
     warm_up, ramp
         As for `RIFLE`; the model is the one that is fitted.
     """
@@ -31,8 +31,8 @@ class RIFLECallback(paddle.callbacks.Callback):
     def __init__(
         self,
         layers: Union[nn.Layer, Sequence[nn.Layer]],
-        re_init_epoch: int = 5,
-        max_re_num: int = 3,
+        re_init_epoch: Optional[int] = 5,
+        max_re_num: Optional[int] = 3,
         weight_initializer: InitializerLike = None,
         seed: int = 0,
         bias_initializer: InitializerLike = None,
@@ -53,7 +53,8 @@ class RIFLECallback(paddle.callbacks.Callback):
         }
         self._recovery: Dict[str, Any] = {"head_lr": head_lr, "warm_up": warm_up, "ramp": ramp}
         parse_block(self._recovery, "RIFLECallback(...)")
-        self.rifle = RIFLE(**self._given)  # what is wrong is said at once
+        # What is wrong is said at once. The number of epochs is known in the fit alone.
+        self.rifle = RIFLE(**self._given, epochs=1)
 
     def on_train_begin(self, logs: Optional[Dict[str, Any]] = None) -> None:
         """Take the optimizer and the number of epochs from the model that is being fitted."""

@@ -70,9 +70,10 @@ class RIFLE:
         The output layer or layers (any `paddle.nn.Layer`, containers too); all their trainable
         parameters are reset.
     re_init_epoch
-        Reset every so many epochs.
+        Reset every so many epochs. None: `epochs`, which then has to be given, is cut into
+        ``max_re_num + 1`` equal periods, as a block without an interval cuts a training.
     max_re_num
-        How many resets at most.
+        How many resets at most; None means 3.
     weight_initializer
         How weights (two or more dimensions) are drawn: None as each layer's class draws them, an
         `Initializer`, or a name or mapping as in the `rifle:` block; ``"original"`` restores the
@@ -84,8 +85,8 @@ class RIFLE:
     seed
         Of the fresh values.
     epochs
-        Length of the training, if known: a reset that leaves fewer than `re_init_epoch` epochs is
-        then left out.
+        Length of the training, if known: a reset that leaves less than one period is then left
+        out.
     scale
         What random weights of the layers' own draw are multiplied by: ``"auto"`` makes them small,
         so that a fresh head begins near an even guess, 1 leaves them as they are drawn.
@@ -122,8 +123,8 @@ class RIFLE:
     def __init__(
         self,
         layers: Union[nn.Layer, Sequence[nn.Layer]],
-        re_init_epoch: int = 5,
-        max_re_num: int = 3,
+        re_init_epoch: Optional[int] = 5,
+        max_re_num: Optional[int] = 3,
         weight_initializer: InitializerLike = None,
         optimizer: Optional[Optimizer] = None,
         seed: int = 0,
@@ -189,7 +190,7 @@ class RIFLE:
             self._calibration.end()
 
     def apply(self, current_epoch: int) -> Optional[ResetDone]:
-        """Reset the layers if `current_epoch` is a multiple of `re_init_epoch`.
+        """Reset the layers if a reset is due after `current_epoch` epochs.
 
         Call it once an epoch, before the epoch's training and after the evaluation and checkpoint
         of the one before. A second call for the same epoch does nothing.

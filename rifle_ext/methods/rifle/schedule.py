@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Callable, Collection, List, Optional, Tuple
 
+from rifle_ext.errors import RifleError
 from rifle_ext.training.length import check_length
 
 if TYPE_CHECKING:
@@ -139,10 +140,22 @@ def schedule_in_epochs(block: RifleConfig, epochs: Optional[int]) -> Schedule:
     epochs
         Length of the training. If it is not known no reset is left out, and the period after the
         last one is as long as the others.
+
+    Raises
+    ------
+    RifleError
+        If the block names no interval, so that periods are equal, and the length is not known.
     """
-    interval, count = block.re_init_epoch or 1, block.max_re_num or MOST
-    named = block.model_copy(update={"re_init_epoch": interval, "max_re_num": count})
-    return make_schedule(named, epochs or (count + 1) * interval, steps_per_epoch=1)
+    count = block.max_re_num or MOST
+    if epochs is None:
+        if block.re_init_epoch is None:
+            raise RifleError(
+                "RIFLE(re_init_epoch=None) cuts the training into equal periods: give epochs, too, "
+                "or a whole number of epochs as re_init_epoch",
+                topic="own-loop",
+            )
+        epochs = (count + 1) * block.re_init_epoch
+    return make_schedule(block.model_copy(update={"max_re_num": count}), epochs, steps_per_epoch=1)
 
 
 def measured_steps(total_steps: int, left: Callable[[int], float], need: float) -> List[int]:
