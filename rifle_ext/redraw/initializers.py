@@ -22,10 +22,11 @@ from pydantic import (
 from typing_extensions import Annotated
 
 from rifle_ext.errors import did_you_mean
+from rifle_ext.runtime.numbers import Number, Positive
 
 
 class _Initializer(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     type: str
 
@@ -41,15 +42,15 @@ class Constant(_Initializer):
     """Every value the same."""
 
     type: Literal["Constant"]
-    value: float = 0.0
+    value: Number = 0.0
 
 
 class Normal(_Initializer):
     """Normal distribution."""
 
     type: Literal["Normal"]
-    mean: float = 0.0
-    std: float = Field(1.0, gt=0)
+    mean: Number = 0.0
+    std: Positive = 1.0
 
 
 class TruncatedNormal(_Initializer):
@@ -59,8 +60,8 @@ class TruncatedNormal(_Initializer):
     """
 
     type: Literal["TruncatedNormal"]
-    mean: float = 0.0
-    std: float = Field(1.0, gt=0)
+    mean: Number = 0.0
+    std: Positive = 1.0
 
     def build(self) -> Any:
         """Paddle's, with the cuts at two standard deviations in every version."""
@@ -73,8 +74,8 @@ class Uniform(_Initializer):
     """Uniform distribution over [low, high)."""
 
     type: Literal["Uniform"]
-    low: float = -1.0
-    high: float = 1.0
+    low: Number = -1.0
+    high: Number = 1.0
 
     @model_validator(mode="after")
     def _low_to_high(self) -> Uniform:
@@ -87,24 +88,24 @@ class XavierNormal(_Initializer):
     """Glorot and Bengio (2010), normal: std = sqrt(2 / (fan_in + fan_out))."""
 
     type: Literal["XavierNormal"]
-    fan_in: Optional[float] = Field(None, gt=0)
-    fan_out: Optional[float] = Field(None, gt=0)
+    fan_in: Optional[Positive] = None
+    fan_out: Optional[Positive] = None
 
 
 class XavierUniform(_Initializer):
     """Glorot and Bengio (2010), uniform: bound = sqrt(6 / (fan_in + fan_out))."""
 
     type: Literal["XavierUniform"]
-    fan_in: Optional[float] = Field(None, gt=0)
-    fan_out: Optional[float] = Field(None, gt=0)
+    fan_in: Optional[Positive] = None
+    fan_out: Optional[Positive] = None
 
 
 class KaimingNormal(_Initializer):
     """He et al. (2015), normal: std = gain / sqrt(fan_in). Also known as MSRA."""
 
     type: Literal["KaimingNormal"]
-    fan_in: Optional[float] = Field(None, gt=0)
-    negative_slope: float = 0.0
+    fan_in: Optional[Positive] = None
+    negative_slope: Number = 0.0
     nonlinearity: Literal["relu", "leaky_relu", "linear", "tanh", "sigmoid"] = "relu"
 
 
@@ -112,8 +113,8 @@ class KaimingUniform(_Initializer):
     """He et al. (2015), uniform: bound = gain * sqrt(3 / fan_in). Also known as MSRA."""
 
     type: Literal["KaimingUniform"]
-    fan_in: Optional[float] = Field(None, gt=0)
-    negative_slope: float = 0.0
+    fan_in: Optional[Positive] = None
+    negative_slope: Number = 0.0
     nonlinearity: Literal["relu", "leaky_relu", "linear", "tanh", "sigmoid"] = "relu"
 
 
@@ -121,14 +122,14 @@ class Orthogonal(_Initializer):
     """Saxe et al. (2013): (semi-)orthogonal matrices."""
 
     type: Literal["Orthogonal"]
-    gain: float = Field(1.0, gt=0)
+    gain: Positive = 1.0
 
 
 class VarianceScaling(_Initializer):
     """Variance ``scale / n``, n as `mode` says; see `rifle_ext.redraw.variance_scaling`."""
 
     type: Literal["VarianceScaling"]
-    scale: float = Field(1.0, gt=0)
+    scale: Positive = 1.0
     mode: Literal["fan_in", "fan_out", "fan_avg"] = "fan_in"
     distribution: Literal["truncated_normal", "uniform"] = "truncated_normal"
 
@@ -146,7 +147,7 @@ class LSUV(_Initializer):
     """
 
     type: Literal["LSUV"]
-    variance: float = Field(1.0, gt=0)
+    variance: Positive = 1.0
 
     def build(self) -> Any:
         """The orthonormal weights that are scaled later."""
@@ -234,5 +235,5 @@ def wrong_initializer(
             hint = did_you_mean(argument, arguments)
             has = ", ".join(arguments)
             return f"{said}: {name} has no argument {argument}{hint} (it has {has})"
-        return f"{said}: {argument}: {first['msg']}"
+        return f"{said}: {argument}: {first['msg'].replace('Value error, ', '')}"
     raise AssertionError(f"{value!r} is a valid initializer")

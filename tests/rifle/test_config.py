@@ -111,7 +111,7 @@ def test_an_initializer_by_name_alone_is_the_one_with_its_defaults():
         ({"weight_initializer": {"std": 1}}, "`type` is missing: name the initializer, as in"),
         (
             {"weight_initializer": {"type": "Uniform", "low": 2}},
-            "Uniform: Value error, low must not be above high",
+            "Uniform: low must not be above high",
         ),
         ({"weight_initializer": 3}, "rifle.weight_initializer = 3: no such initializer"),
         (
@@ -122,6 +122,12 @@ def test_an_initializer_by_name_alone_is_the_one_with_its_defaults():
             {"weight_initializer": {"type": "Normal", "std": -1}},
             "std: Input should be greater than 0",
         ),
+        (
+            {"weight_initializer": {"type": "Normal", "std": True}},
+            '{"type": "Normal", "std": true}: std: true and false are no numbers',
+        ),
+        ({"weight_initializer": {"type": "XavierNormal", "fan_in": True}}, ": fan_in: true and"),
+        ({"bias_initializer": {"type": "Constant", "value": False}}, ": value: true and false"),
         (
             {"bias_initializer": "XavierNormal"},
             "(allowed: null, or one of Constant, Normal, TruncatedNormal, Uniform, alone or as",

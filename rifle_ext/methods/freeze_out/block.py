@@ -7,7 +7,8 @@ from typing import List, Literal, Optional, Union
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints
 from typing_extensions import Annotated
 
-from rifle_ext.training.blocks import Allowed, Number, one_of, parse
+from rifle_ext.runtime.numbers import Number
+from rifle_ext.training.blocks import Allowed, one_of, parse
 
 BLOCK_KEY = "freeze_out"
 

@@ -7,7 +7,8 @@ from typing import Any, Dict, Literal, Optional, Union
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StringConstraints
 from typing_extensions import Annotated
 
-from rifle_ext.training.blocks import Allowed, Number, Positive, parse
+from rifle_ext.runtime.numbers import Number, Positive
+from rifle_ext.training.blocks import Allowed, parse
 
 BLOCK_KEY = "lwf"
 

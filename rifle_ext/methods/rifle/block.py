@@ -33,7 +33,8 @@ from rifle_ext.redraw.initializers import (
     InitializerSpec,
     wrong_initializer,
 )
-from rifle_ext.training.blocks import Allowed, Number, Positive, one_of, parse
+from rifle_ext.runtime.numbers import Number, Positive
+from rifle_ext.training.blocks import Allowed, one_of, parse
 
 if TYPE_CHECKING:
     from rifle_ext.redraw.fresh import Initializers

@@ -7,7 +7,8 @@ from typing import Any, Dict, Literal, Union
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 from typing_extensions import Annotated
 
-from rifle_ext.training.blocks import QUOTED, Allowed, Number, Positive, one_of
+from rifle_ext.runtime.numbers import QUOTED, Number, Positive
+from rifle_ext.training.blocks import Allowed, one_of
 
 Auto = Literal["auto"]
 
