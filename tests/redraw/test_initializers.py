@@ -6,9 +6,11 @@ import numpy as np
 import paddle
 import pytest
 
+from rifle_ext.errors import RifleError
 from rifle_ext.methods.rifle.block import parse_block
 from rifle_ext.redraw import fresh
 from rifle_ext.redraw.initializers import INITIALIZERS
+from rifle_ext.runtime.numbers import LARGEST, SMALLEST
 
 LINEAR, CONV = [300, 500], [120, 40, 3, 3]
 FANS = {"linear": (300, 500), "conv": (40 * 9, 120 * 9)}
@@ -99,6 +101,24 @@ def test_every_initializer_is_checked_here():
     named = {c[0] if isinstance(c[0], str) else c[0]["type"] for c in CASES.values()}
     apart = {"Orthogonal", "LSUV"}  # LSUV: rifle/test_recovery.py
     assert named | apart == set(INITIALIZERS)
+
+
+def widest():
+    """Each initializer with its first number at the largest allowed, and at the smallest."""
+    for kind in sorted(INITIALIZERS):
+        for argument in list(INITIALIZERS[kind].model_fields)[1:2]:
+            for number in (-LARGEST, SMALLEST, LARGEST):
+                yield kind, argument, number
+
+
+@pytest.mark.parametrize(("kind", "argument", "number"), list(widest()))
+def test_what_is_allowed_is_drawn_in_finite_numbers(kind, argument, number):
+    try:
+        values = drawn({"type": kind, argument: number}, [30, 50])
+    except RifleError:
+        assert number < SMALLEST or (kind, number) == ("Uniform", LARGEST)  # low above high
+        return
+    assert np.isfinite(values).all() and values.any()
 
 
 def test_biases_have_an_initializer_of_their_own():

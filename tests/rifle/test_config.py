@@ -93,7 +93,10 @@ def test_an_initializer_by_name_alone_is_the_one_with_its_defaults():
         ({"head_lr": {"cycle": "cos"}}, 'rifle.head_lr.cycle = "cos": allowed is none or cosine'),
         ({"head_lr": {5: 1}}, "rifle.head_lr.5 = 1: no such key (keys: cycle, scale, iterations)"),
         ({"scale": -1}, "rifle.scale = -1: allowed is auto or a number above 0"),
-        ({"scale": "atuo"}, 'rifle.scale = "atuo": allowed is auto or a number above 0; did you'),
+        (
+            {"scale": "atuo"},
+            'rifle.scale = "atuo": allowed is auto or a number above 0 (1e-30 to 1e30); did',
+        ),
         ({"scale": 1, "weight_initializer": "Normal"}, "give it or weight_initializer, not both"),
         ({"loaded": "kepe"}, "allowed is keep, restore, redraw or nothing; did you mean keep?"),
         ({"warm_up": -1}, "rifle.warm_up = -1: allowed is a whole number of iterations, 0 or more"),
@@ -120,7 +123,7 @@ def test_an_initializer_by_name_alone_is_the_one_with_its_defaults():
         ),
         (
             {"weight_initializer": {"type": "Normal", "std": -1}},
-            "std: Input should be greater than 0",
+            "std: allowed is 1e-30 or more",
         ),
         (
             {"weight_initializer": {"type": "Normal", "std": True}},
@@ -141,6 +144,23 @@ def test_an_initializer_by_name_alone_is_the_one_with_its_defaults():
             {"weight_initializer": {"type": "Normal", "std": float("inf")}},
             "std: Input should be a finite number",
         ),
+        (
+            {"weight_initializer": {"type": "Normal", "std": 1e39}},
+            '{"type": "Normal", "std": 1e+39}: std: allowed is 1e+30 or less',
+        ),
+        (
+            {"bias_initializer": {"type": "Constant", "value": "-1e39"}},
+            "value: allowed is -1e+30 or more",
+        ),
+        (
+            {"weight_initializer": {"type": "LSUV", "variance": 1e39}},
+            "variance: allowed is 1e+30 or less",
+        ),
+        ({"scale": 1e300}, "rifle.scale = 1e+300: allowed is auto or a number above 0 (1e-30 to"),
+        ({"head_lr": {"scale": 1e39}}, "rifle.head_lr.scale = 1e+39: allowed is auto or a number"),
+        ({"distill": 1e39}, "rifle.distill = 1e+39: allowed is true, false, a number"),
+        ({"distill": {"weight": 1e39}}, "weight = 1e+39: allowed is a number, 0 or more (at most"),
+        ({"distill": {"temperature": 1e-39}}, "allowed is a number above 0 (1e-30 to 1e30)"),
     ],
 )
 def test_a_wrong_block_is_one_message_with_key_value_and_what_is_allowed(block, said):

@@ -7,7 +7,7 @@ from typing import Any, Dict, Literal, Optional, Union
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StringConstraints
 from typing_extensions import Annotated
 
-from rifle_ext.runtime.numbers import Number, Positive
+from rifle_ext.runtime.numbers import ABOVE_0, FROM_0, Number, Positive
 from rifle_ext.training.blocks import Allowed, parse
 
 BLOCK_KEY = "lwf"
@@ -46,13 +46,13 @@ class LwfConfig(BaseModel):
         description="How many classes the old model was built for, counted as the config counts "
         "the new ones. Nothing: as the shapes in its weights say.",
     )
-    weight: Annotated[Number, Allowed("a number, 0 or more")] = Field(
+    weight: Annotated[Number, Allowed(FROM_0)] = Field(
         1.0,
         ge=0,
         description="What the distance of the old answers from the teacher's is multiplied by in "
         "the loss. 0: there is no teacher, and the training is plain fine-tuning.",
     )
-    temperature: Annotated[Positive, Allowed("a number above 0")] = Field(
+    temperature: Annotated[Positive, Allowed(ABOVE_0)] = Field(
         2.0,
         description="What both sides' logits are divided by before they are compared.",
     )

@@ -33,7 +33,7 @@ from rifle_ext.redraw.initializers import (
     InitializerSpec,
     wrong_initializer,
 )
-from rifle_ext.runtime.numbers import Number, Positive
+from rifle_ext.runtime.numbers import ABOVE_0, Number, Positive
 from rifle_ext.training.blocks import Allowed, one_of, parse
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class RifleConfig(BaseModel):
         "weight_initializer says of other tensors), or Constant, Normal, TruncatedNormal or "
         "Uniform with its arguments.",
     )
-    scale: Annotated[Union[Auto, Positive], Allowed("auto or a number above 0", ("auto",))] = Field(
+    scale: Annotated[Union[Auto, Positive], Allowed(f"auto or {ABOVE_0}", ("auto",))] = Field(
         "auto",
         description="What the constructor's random draw of fresh weights is multiplied by. 'auto': "
         "so that their root mean square is at most 0.1 over the root of the number of inputs, and "

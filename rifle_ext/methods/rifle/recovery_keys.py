@@ -7,7 +7,7 @@ from typing import Any, Dict, Literal, Union
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 from typing_extensions import Annotated
 
-from rifle_ext.runtime.numbers import QUOTED, Number, Positive
+from rifle_ext.runtime.numbers import ABOVE_0, FROM_0, LARGEST, QUOTED, Number, Positive
 from rifle_ext.training.blocks import Allowed, one_of
 
 Auto = Literal["auto"]
@@ -23,7 +23,7 @@ class HeadRate(BaseModel):
         description="'cosine': it starts each period at the highest rate of the training's "
         "schedule and falls along a cosine; the rest of the model keeps the schedule.",
     )
-    scale: Annotated[Union[Auto, Positive], Allowed("auto or a number above 0", ("auto",))] = Field(
+    scale: Annotated[Union[Auto, Positive], Allowed(f"auto or {ABOVE_0}", ("auto",))] = Field(
         "auto",
         description="By how much it is multiplied after each reset. 'auto': by what brings a fresh "
         "head to the size that the constructor draws in a few dozen iterations, 1 to 10; 1 with "
@@ -44,13 +44,13 @@ class Distillation(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    weight: Annotated[Number, Allowed("a number, 0 or more")] = Field(
+    weight: Annotated[Number, Allowed(FROM_0)] = Field(
         1.0,
         ge=0,
         description="What the distance of the output layers' answers from those of the network "
         "before the reset is multiplied by in the loss, at first; it falls to 0 linearly. 0: off.",
     )
-    temperature: Annotated[Positive, Allowed("a number above 0")] = Field(
+    temperature: Annotated[Positive, Allowed(ABOVE_0)] = Field(
         2.0, description="What both sides' logits are divided by before they are compared."
     )
     iterations: Annotated[
@@ -87,5 +87,10 @@ def as_distillation(value: Any) -> Any:
 
 def numbers_too(schema: Dict[str, Any]) -> None:
     """Let the schema of `distill` take a number, true, false and null beside the mapping."""
-    numbers = {"type": ["number", "string"], "minimum": 0, "pattern": QUOTED}
+    numbers = {
+        "type": ["number", "string"],
+        "minimum": 0,
+        "maximum": LARGEST,
+        "pattern": QUOTED,
+    }
     schema["anyOf"] = [{"type": ["boolean", "null"]}, numbers, {"$ref": schema.pop("$ref")}]
