@@ -72,3 +72,60 @@ def test_lsuv_leaves_alone_what_it_cannot_see():
     calibration = Calibration({"weight": layer}, 1.0, lambda *what: told.append(what))
     layer(input=paddle.rand([2, 4]))
     assert told == [] and calibration.end() == ["weight"]
+
+
+NOTHING = {
+    "infinite": paddle.full([3, 4], float("inf")),
+    "one that is no number": paddle.to_tensor([[1.0, 2.0, 3.0, float("nan")], [0.0] * 4]),
+    "all alike": paddle.zeros([5, 4]),
+    "too large": paddle.to_tensor([[1e30] * 4, [-1e30] * 4]),
+}
+"""Batches through which no variance comes."""
+
+
+def orthonormal(outputs):
+    layer = nn.Linear(4, outputs)
+    nn.initializer.Orthogonal()(layer.weight)
+    return layer
+
+
+@pytest.mark.parametrize("kind", sorted(NOTHING))
+def test_lsuv_waits_for_a_batch_whose_outputs_vary(kind):
+    layer, told = orthonormal(3), []
+    before = layer.weight.numpy()
+    calibration = Calibration({"weight": layer}, 0.25, lambda *what: told.append(what))
+    for _ in range(2):
+        layer(NOTHING[kind])
+        assert np.array_equal(layer.weight.numpy(), before) and told == []
+    output = layer(paddle.rand([32, 4]))
+    assert float(output.var()) == pytest.approx(0.25, rel=1e-3)
+    ((_, value, factor),) = told
+    assert np.array_equal(layer.weight.numpy(), value.numpy())
+    assert np.allclose(value.numpy(), factor * before)
+    assert calibration.end() == []
+
+
+def test_lsuv_leaves_a_weight_orthonormal_whose_output_is_a_single_value():
+    layer = orthonormal(1)
+    before = layer.weight.numpy()
+    calibration = Calibration({"weight": layer}, 1.0, lambda *what: None)
+    layer(paddle.rand([1, 4]))
+    assert np.array_equal(layer.weight.numpy(), before)
+    assert calibration.end() == ["weight"]
+
+
+def test_lsuv_waits_on_every_rank_if_one_has_to(monkeypatch):
+    others = [float("nan"), 0.0]  # the variance that the other of two ranks has
+
+    def added_up(variance):
+        variance.set_value(variance + others.pop(0))
+
+    monkeypatch.setattr(paddle.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(paddle.distributed, "all_reduce", added_up)
+    layer = orthonormal(3)
+    before = layer.weight.numpy()
+    Calibration({"weight": layer}, 1.0, lambda *what: None)
+    layer(paddle.rand([32, 4]))
+    assert np.array_equal(layer.weight.numpy(), before)
+    output = layer(paddle.rand([32, 4]))
+    assert float(output.var()) == pytest.approx(2.0, rel=1e-3)  # the mean of 2 and 0 is 1

@@ -218,3 +218,18 @@ def test_lsuv_in_a_loop_of_ones_own():
     rifle.apply(current_epoch=1)
     output = layer(paddle.rand([32, 8]))
     assert float(output.var(unbiased=True)) == pytest.approx(1.0, rel=1e-3)
+
+
+@pytest.mark.parametrize("until", ["the next epoch", "the end"])
+def test_lsuv_says_what_it_left_orthonormal(until, caplog):
+    layer = nn.Linear(8, 5)
+    rifle = RIFLE(layer, 1, max_re_num=1, weight_initializer="LSUV")
+    rifle.apply(current_epoch=1)
+    layer(paddle.zeros([4, 8]))
+    assert not caplog.records
+    rifle.apply(current_epoch=2) if until == "the next epoch" else rifle.end()
+    (said,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert said.startswith(f"[RIFLE] {layer.full_name()}.weight: no batch came through")
+    layer(paddle.rand([32, 8]))
+    weight = layer.weight.numpy()
+    assert np.allclose(weight.T @ weight, np.eye(5), atol=1e-5)

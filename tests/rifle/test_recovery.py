@@ -248,6 +248,22 @@ def test_lsuv_scales_the_fresh_weights_on_the_batch_that_follows(seg):
         assert np.allclose(biases, -4.6)
 
 
+def test_lsuv_of_a_batch_that_is_all_alike_is_left_out_and_said(seg, said):
+    block = {"re_init_iter": 4, "max_re_num": 1, "keep_last": 0, "weight_initializer": "LSUV"}
+
+    def empty(builder):
+        def nothing(layer, inputs):  # into the auxiliary head
+            return tuple(0.0 * tensor for tensor in inputs)
+
+        builder.model.aux.register_forward_pre_hook(nothing)
+        return builder.optimizer
+
+    seg.train(seg.config(rifle=block), optimizer=empty)
+    (scaled,) = seg.events("calibrated")
+    assert scaled["parameter"] == "head.3.weight"
+    assert "aux.weight: no batch came through" in said()
+
+
 def test_lsuv_in_paddledetection_reaches_the_average(det):
     block = {"re_init_iter": 4, "max_re_num": 1, "weight_initializer": "LSUV"}
     path = det.config(epoch=2, rifle=block, use_ema=True)

@@ -234,7 +234,7 @@ class RifleHook(Hook):
         self._calibration = Calibration(owners, spec.variance, finish)
 
     def _end_calibration(self) -> None:
-        """At the step after a reset: what no batch came through is said."""
+        """At the step after a reset: a training that is resumed there scales nothing, either."""
         if self._calibration is not None:
             self._journal.tell_uncalibrated(self._calibration.end())
             self._calibration = None

@@ -7,6 +7,7 @@ from typing import Any, Dict, List
 
 from rifle_ext.methods.rifle.block import RifleConfig
 from rifle_ext.methods.rifle.plan import Plan
+from rifle_ext.redraw.lsuv import uncalibrated
 from rifle_ext.training.hooks import TrainingRun
 from rifle_ext.training.journal import Journal
 
@@ -106,12 +107,9 @@ class ResetJournal:
         )
 
     def tell_uncalibrated(self, names: List[str]) -> None:
-        """Fresh weights that should have been scaled, but through which no batch came."""
+        """Fresh weights that should have been scaled, but that no batch has."""
         if names:
-            self._journal.warn(
-                f"{', '.join(names)}: no batch came through as through a layer, so LSUV left the "
-                "weights orthonormal"
-            )
+            self._journal.warn(uncalibrated(names))
 
     def tell_weights(self, step: int, since: int, change: Dict[str, float]) -> None:
         """How far each stage has moved between two steps, as fractions of its norm."""

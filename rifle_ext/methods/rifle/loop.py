@@ -16,7 +16,7 @@ from rifle_ext.methods.rifle.loop_recovery import LoopRecovery
 from rifle_ext.methods.rifle.schedule import Reset, schedule_in_epochs
 from rifle_ext.redraw import fresh
 from rifle_ext.redraw.initializers import LSUV
-from rifle_ext.redraw.lsuv import Calibration
+from rifle_ext.redraw.lsuv import Calibration, uncalibrated
 from rifle_ext.redraw.reset import (
     check_optimizer,
     check_trained,
@@ -186,8 +186,7 @@ class RIFLE:
     def end(self) -> None:
         """After the training: give the learning rates back, should a recovery not be over."""
         self._recovery.end()
-        if self._calibration is not None:
-            self._calibration.end()
+        self._end_calibration()
 
     def apply(self, current_epoch: int) -> Optional[ResetDone]:
         """Reset the layers if a reset is due after `current_epoch` epochs.
@@ -214,6 +213,8 @@ class RIFLE:
         repeated, first = current_epoch == self._last_epoch, self._last_epoch is None
         self._last_epoch = current_epoch
         self._recovery.begin_epoch(current_epoch)
+        if not repeated:
+            self._end_calibration()
         due = {reset.step: reset for reset in self._schedule.resets}.get(current_epoch)
         if first and due is None:
             self._resume(current_epoch)
@@ -263,6 +264,13 @@ class RIFLE:
         weights = {n: layer for n, (layer, key) in self._owners.items() if key == "weight"}
         matrices = {n: layer for n, layer in weights.items() if len(layer.weight.shape) >= 2}
         self._calibration = Calibration(matrices, spec.variance, finish)
+
+    def _end_calibration(self) -> None:
+        """At the epoch after a reset: a loop that is resumed there scales nothing, either."""
+        left = self._calibration.end() if self._calibration is not None else []
+        if left:
+            _log.warning("[RIFLE] %s", uncalibrated(left))
+        self._calibration = None
 
     def _draw(self, index: int) -> Dict[str, Tensor]:
         seed = self.block.seed
