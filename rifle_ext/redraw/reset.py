@@ -218,6 +218,15 @@ def fresh_state(
     optimizer: Optimizer, parameters: Mapping[str, Tensor]
 ) -> Dict[str, Dict[str, Tensor]]:
     """The accumulators a new optimizer of this kind makes, as {kind: {parameter name: tensor}}."""
+    blank = without_state(optimizer)
+    block = paddle.base.framework.default_main_program().global_block()
+    with paddle.utils.unique_name.guard():
+        blank._create_accumulators(block, list(parameters.values()))
+    return blank._accumulators
+
+
+def without_state(optimizer: Optimizer) -> Optimizer:
+    """A shallow copy that keeps nothing of any parameter yet, but for master weights."""
     blank = copy.copy(optimizer)
     blank._accumulators = defaultdict(dict)
     blank._accumulators_holder = {}
@@ -226,10 +235,7 @@ def fresh_state(
         setattr(blank, name, set())
     blank._opti_name_list = []
     blank.helper = paddle.base.layer_helper.LayerHelper(type(optimizer).__name__)
-    block = paddle.base.framework.default_main_program().global_block()
-    with paddle.utils.unique_name.guard():
-        blank._create_accumulators(block, list(parameters.values()))
-    return blank._accumulators
+    return blank
 
 
 @paddle.no_grad()

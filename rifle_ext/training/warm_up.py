@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Collection, Iterable, Optional
 
 from paddle import Tensor, nn
-from paddle.optimizer import Optimizer, RMSProp
+from paddle.optimizer import Optimizer
 
 from rifle_ext.errors import RifleError
+from rifle_ext.training.heeding import holds_still
 from rifle_ext.training.parameter_rates import ParameterRates
 from rifle_ext.training.stillness import StillStatistics, static_layers
 
@@ -71,14 +72,14 @@ def check_optimizer(optimizer: Optional[Optimizer], key: str) -> None:
     Raises
     ------
     RifleError
-        If the optimizer's moments contain the learning rate, so that they go on moving the weights.
+        If the optimizer's moments contain the learning rate, so that they go on moving the weights,
+        or if it does not heed the learning rates of single parameters.
     """
-    contains = isinstance(optimizer, RMSProp) and optimizer._momentum > 0
-    if contains or "Lars" in type(optimizer).__name__:
+    if not holds_still(optimizer):
         raise RifleError(
-            f"{key}: with {type(optimizer).__name__} and momentum what was to stand still would go "
-            "on moving, as its moments contain the learning rate; set warm_up to 0, or train with "
-            "another optimizer",
+            f"{key}: with this {type(optimizer).__name__} what is to stand still at learning rate "
+            "0 would go on moving, as its moments contain the rate or it has rates of its own; set "
+            "warm_up to 0, or train with another optimizer",
             topic="optimizer",
         )
 

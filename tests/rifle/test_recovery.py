@@ -280,7 +280,7 @@ def test_moments_that_contain_the_rate_cannot_be_held_still(seg):
         parameters = builder.model.parameters()
         return paddle.optimizer.RMSProp(0.01, momentum=0.9, parameters=parameters)
 
-    with pytest.raises(RifleError, match="rifle.warm_up = 2: with RMSProp and momentum"):
+    with pytest.raises(RifleError, match="rifle.warm_up = 2: with this RMSProp what is"):
         seg.train(seg.config(rifle=BLOCK), optimizer=optimizer)
 
 

@@ -14,6 +14,7 @@ from rifle_ext.methods.freeze_out.journal import FreezeJournal
 from rifle_ext.methods.freeze_out.outlook import outlook
 from rifle_ext.methods.freeze_out.plan import Plan
 from rifle_ext.training.freezing import Frozen, check_optimizer
+from rifle_ext.training.heeding import check_heeded
 from rifle_ext.training.hooks import Hook, TrainingRun
 from rifle_ext.training.learning_rates import peak
 from rifle_ext.training.parameter_rates import CyclicRate, ParameterRates, SharedRates
@@ -62,6 +63,7 @@ class FreezeOutHook(Hook):
         """
         try:
             check_optimizer(run.optimizer)
+            check_heeded(run.optimizer, BLOCK_KEY, "train with another optimizer")
             self._plan = Plan(self.block, run)
             self._own = self._own_rate(run)
         except RifleError as error:

@@ -16,7 +16,7 @@ from rifle_ext.methods.rifle.block import RifleConfig
 from rifle_ext.methods.rifle.journal import ResetJournal
 from rifle_ext.methods.rifle.outlook import outlook
 from rifle_ext.methods.rifle.plan import Plan
-from rifle_ext.methods.rifle.recovering import Recovering, check_warm_up
+from rifle_ext.methods.rifle.recovering import Recovering, check_rates
 from rifle_ext.methods.rifle.recovery import at
 from rifle_ext.methods.rifle.schedule import Reset, cosine
 from rifle_ext.redraw.initializers import LSUV
@@ -92,7 +92,7 @@ class RifleHook(Hook):
         """
         try:
             check_optimizer(run.optimizer)
-            check_warm_up(self.block, run.optimizer)
+            check_rates(self.block, run.optimizer)
             self._plan = Plan(self.block, run)
             highest = self._peak(run)
         except RifleError as error:

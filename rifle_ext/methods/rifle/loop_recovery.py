@@ -10,7 +10,7 @@ from paddle.optimizer import Optimizer
 
 from rifle_ext.errors import RifleError
 from rifle_ext.methods.rifle.block import RifleConfig
-from rifle_ext.methods.rifle.recovering import Recovering, check_warm_up
+from rifle_ext.methods.rifle.recovering import Recovering, check_rates
 from rifle_ext.methods.rifle.recovery import Recovery, pace_of, recovery
 from rifle_ext.training.learning_rates import past
 
@@ -142,7 +142,7 @@ def _check(
             "still meanwhile",
             topic="own-loop",
         )
-    check_warm_up(block, optimizer)
+    check_rates(block, optimizer)
 
 
 def _names(model: Optional[nn.Layer], layers: Iterable[nn.Layer]) -> Set[str]:

@@ -11,16 +11,28 @@ from paddle.optimizer import Optimizer
 from rifle_ext.methods.rifle.block import RifleConfig
 from rifle_ext.methods.rifle.recovery import Recovery, factors
 from rifle_ext.redraw.initializers import LSUV
+from rifle_ext.training.heeding import check_heeded
 from rifle_ext.training.warm_up import HeadFirst, check_optimizer, refuse_static_graphs
 
 
-def check_warm_up(block: RifleConfig, optimizer: Optional[Optimizer]) -> None:
-    """Stop if rates of 0 would not hold everything else still during `warm_up`.
+def check_rates(block: RifleConfig, optimizer: Optional[Optimizer]) -> None:
+    """Stop if the optimizer would not heed the rates that a block asks for.
 
-    As `rifle_ext.training.warm_up.check_optimizer`.
+    As `rifle_ext.training.warm_up.check_optimizer` for `warm_up`, as
+    `rifle_ext.training.heeding.check_heeded` for `ramp` and `head_lr`. What `auto` leaves open is
+    no such rate.
     """
+    wanted, another = block.head_lr, "or train with another optimizer"
     if block.warm_up:
         check_optimizer(optimizer, f"rifle.warm_up = {block.warm_up}")
+    if block.ramp:
+        check_heeded(optimizer, f"rifle.ramp = {block.ramp}", f"set it to 0, {another}")
+    if wanted.cycle != "none":
+        asked = f"rifle.head_lr.cycle = {wanted.cycle}"
+        check_heeded(optimizer, asked, f"set head_lr: none, {another}")
+    if wanted.scale not in ("auto", 1):
+        asked = f"rifle.head_lr.scale = {wanted.scale:g}"
+        check_heeded(optimizer, asked, f"set head_lr: none, {another}")
 
 
 class Recovering:

@@ -19,6 +19,7 @@ from paddle.optimizer import SGD, Momentum, Optimizer
 
 from rifle_ext.methods.rifle.block import RifleConfig
 from rifle_ext.methods.rifle.schedule import Schedule, cosine
+from rifle_ext.training.heeding import heeds_rates
 from rifle_ext.training.warm_up import Factors
 from rifle_ext.training.warm_up import factors as factors_since
 
@@ -44,10 +45,13 @@ class Pace:
         the learning rate; the largest of its tensors counts.
     momentum
         None for an adaptive optimizer; otherwise that of momentum SGD, 0 for plain SGD.
+    heeds
+        The optimizer heeds a rate of the head's own.
     """
 
     distance: float
     momentum: Optional[float] = None
+    heeds: bool = True
 
     def steps(self, rate: float) -> float:
         """Expected steps of the way back at a constant rate."""
@@ -59,7 +63,7 @@ class Pace:
 
     def scale(self, rate: float) -> float:
         """By how much the rate is raised to come back in `QUICK` steps, as far as that may go."""
-        if self.momentum is not None or rate <= 0:
+        if self.momentum is not None or rate <= 0 or not self.heeds:
             return 1.0
         return min(FASTEST, max(1.0, self.distance / (rate * QUICK)))
 
@@ -87,7 +91,9 @@ def pace_of(
     distance = max((sizes[name] / f for name, f in factors.items() if f > 0), default=0.0)
     if isinstance(optimizer, Momentum):
         return Pace(distance, float(optimizer._momentum))
-    return Pace(distance, 0.0 if isinstance(optimizer, SGD) else None)
+    if isinstance(optimizer, SGD):
+        return Pace(distance, 0.0)
+    return Pace(distance, heeds=heeds_rates(optimizer))
 
 
 @dataclass(frozen=True)
