@@ -56,7 +56,7 @@ class Frozen:
             parameter.stop_gradient = True
             self._parameters.append(parameter)
         self._statistics.use(layers)
-        _group_anew(optimizer)
+        group_anew(optimizer)
         for wrapper in self._run.wrappers:
             gather_anew(wrapper)
 
@@ -67,7 +67,7 @@ class Frozen:
         self._parameters.clear()
         self._statistics.restore()
         self._recomputing.close()
-        _group_anew(self._run.optimizer)
+        group_anew(self._run.optimizer)
 
 
 def check_optimizer(optimizer: Optimizer) -> None:
@@ -112,7 +112,7 @@ _GROUPED = {"FP32_LODTensor", "FP16_LODTensor"}
 """Keys of what optimizers with `use_multi_tensor` keep: lists by the type of the parameters."""
 
 
-def _group_anew(optimizer: Any) -> None:
+def group_anew(optimizer: Any) -> None:
     """Let fused updates gather their parameters again, at the next step."""
     for kept in vars(optimizer).values():
         if isinstance(kept, dict) and set(kept) == _GROUPED:

@@ -197,6 +197,19 @@ def test_a_resumed_training_goes_on_exactly(tasks):
     assert not same(held["1"], held["model_final"])
 
 
+def test_in_groups_each_old_tensor_has_the_rate_of_the_new_one(tasks):
+    groups = [
+        {"params": ["backbone"], "learning_rate": 0.1},
+        {"params": ["pred_cls.1"], "learning_rate": 0.0},
+    ]
+    optimizer = {"type": "Momentum", "momentum": 0.9, "param_groups": groups}
+    builder = {**TINY["OptimizerBuilder"], "optimizer": optimizer}
+    tasks.new(None, fields={"epoch": 1, "OptimizerBuilder": builder})
+    before, after = numpy(paddle.load(f"{tasks.old}.pdparams")), tasks.head()
+    still = {name for name in CLASSES if np.array_equal(after[name], before[name])}
+    assert still == {"yolo_head.pred_cls.1.weight", "yolo_head.pred_cls.1.bias"}
+
+
 def test_the_old_model_for_the_toolkits_own_evaluation(tasks, capsys):
     """The export, loaded and evaluated by PaddleDetection for the old number of classes."""
     from det_runs import workspace_kept

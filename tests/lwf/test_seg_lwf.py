@@ -167,13 +167,24 @@ def test_the_checkpoint_holds_the_new_model_and_the_old_head_lies_beside_it(task
     ]
 
 
-def test_a_resumed_training_goes_on_exactly(tasks, same_order):
+GROUPS = [{"name": "backbone", "lr_mult": 0.1}, {"name": "weight", "weight_decay_mult": 2.0}]
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        {"type": "SGD", "momentum": 0.9},
+        {"type": "Momentum", "weight_decay": 0.01, "custom_cfg": GROUPS},
+    ],
+)
+def test_a_resumed_training_goes_on_exactly(tasks, same_order, optimizer):
     block = {"warm_up": 6}  # from the middle of the warm-up, and from after it
-    whole, _, _ = tasks.new(block, "whole", save_interval=2, keep_checkpoint_max=9)
+    fields = {"optimizer": optimizer}
+    whole, _, _ = tasks.new(block, "whole", fields=fields, save_interval=2, keep_checkpoint_max=9)
     for step in (4, 8):
         name = f"from{step}"
         folder = str(tasks.seg.folder / f"whole/iter_{step}")
-        resumed, _, watched = tasks.new(block, name, resume_model=folder)
+        resumed, _, watched = tasks.new(block, name, fields=fields, resume_model=folder)
         assert watched.steps[0] == step
         assert same(numpy(whole.state_dict()), numpy(resumed.state_dict())), step
         assert same(tasks.head("whole"), tasks.head(name)), step

@@ -99,7 +99,7 @@ class LwfHook(Hook):
         """Hang the old head on the training; `undone` takes it off again."""
         named = dict(run.model.named_sublayers())
         layers = {answer.name: named[answer.name] for answer in task.answers}
-        self._head.begin(run.optimizer)
+        self._head.begin(run.optimizer, layers)
         undone.callback(self._head.end, run.optimizer)
         self._student = Catching(run.model, layers)
         undone.callback(self._student.end)

@@ -13,6 +13,7 @@ from paddle.optimizer import Optimizer
 from rifle_ext.distillation.answers import Answer
 from rifle_ext.errors import RifleError
 from rifle_ext.methods.lwf import old_head_file
+from rifle_ext.training.freezing import group_anew
 
 
 class OldHead:
@@ -92,8 +93,16 @@ class OldHead:
         """Write the head beside a checkpoint's file, in which these tensors will be."""
         old_head_file.write(path, tensors, self.state())
 
-    def begin(self, optimizer: Optimizer) -> None:
+    def begin(self, optimizer: Optimizer, beside: Mapping[str, nn.Layer]) -> None:
         """Let an optimizer step the head, and several processes average its gradients.
+
+        Parameters
+        ----------
+        optimizer
+            What trains the model.
+        beside
+            The new output layers, by the names of the old ones: each old parameter learns in the
+            new one's group, at its rate and with its decay.
 
         Raises
         ------
@@ -114,12 +123,24 @@ class OldHead:
                 "paddle.optimizer, without layer-wise decay",
                 topic="optimizer",
             )
-        if isinstance(held[0], dict):
-            optimizer._add_param_group({"params": list(self.parameters)})
-        else:
-            held.extend(self.parameters)
+        self._join(_lists(optimizer), beside)
+        group_anew(optimizer)
         for parameter in self.parameters:
             parameter._register_backward_hook(_averaging(parameter))
+
+    def _join(self, lists: List[List[Tensor]], beside: Mapping[str, nn.Layer]) -> None:
+        """Put each parameter where the new one is, with what Paddle sets on those of a group.
+
+        A group of their own cannot be made any more: most of Paddle's optimizers have lost what
+        that takes, and fused updates keep lists of as many groups as there were at first.
+        """
+        for name, layer in self._layers.items():
+            new = dict(beside[name].named_parameters())
+            for key, parameter in layer.named_parameters():
+                with_new = [held for held in lists if any(p is new[key] for p in held)]
+                (*with_new, lists[-1])[0].append(parameter)
+                parameter.optimize_attr = dict(new[key].optimize_attr)
+                parameter.regularizer = new[key].regularizer
 
     def forget_gradients(self) -> None:
         """Before a step: a toolkit's loop clears those of its model alone."""
@@ -129,16 +150,20 @@ class OldHead:
     def end(self, optimizer: Optimizer) -> None:
         """Take the head from the optimizer."""
         ours = {id(parameter) for parameter in self.parameters}
-        groups = optimizer._param_groups
-        if groups and isinstance(groups[0], dict):
-            groups[:] = [g for g in groups if not ours & {id(p) for p in g["params"]}]
-        else:
-            groups[:] = [parameter for parameter in groups if id(parameter) not in ours]
+        for held in _lists(optimizer):
+            held[:] = [parameter for parameter in held if id(parameter) not in ours]
+        group_anew(optimizer)
 
     def to(self, device: str) -> None:
         """Move the head."""
         for layer in self._layers.values():
             layer.to(device)
+
+
+def _lists(optimizer: Optimizer) -> List[List[Tensor]]:
+    """The parameters that an optimizer steps: one list, or one for each group."""
+    held = optimizer._param_groups
+    return [group["params"] for group in held] if isinstance(held[0], dict) else [held]
 
 
 def _knows_names(optimizer: Optimizer) -> bool:
