@@ -80,6 +80,32 @@ class Sized(TinyLoaded):
 
 
 @manager.MODELS.add_component
+class Twice(TinyLoaded):
+    """Holds its last layer under two names, as PaddleDetection's SOLOv2Head does."""
+
+    def __init__(self, num_classes, pretrained=None, **options):
+        TinySeg.__init__(self, num_classes, **options)
+        self.last = self.head[3]
+        utils.load_entire_model(self, pretrained)
+
+
+@manager.MODELS.add_component
+class Tied(TinyLoaded):
+    """Two output layers have one weight."""
+
+    def __init__(self, num_classes, pretrained=None, **options):
+        TinySeg.__init__(self, num_classes, **options)
+        self.aux = nn.Conv2D(8, num_classes, 1)
+        self.aux.weight = self.head[3].weight
+        utils.load_entire_model(self, pretrained)
+
+    def forward(self, x):
+        feature = self.neck(self.backbone(x))
+        answers = self.head(feature), self.aux(feature)
+        return [nn.functional.interpolate(y, x.shape[2:], mode="bilinear") for y in answers]
+
+
+@manager.MODELS.add_component
 class Heeding(TinyLoaded):
     """Cannot be run in evaluation on what it is trained on."""
 

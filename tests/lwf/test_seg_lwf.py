@@ -5,13 +5,14 @@ import json
 import numpy as np
 import paddle
 import pytest
-from old_and_new import Tasks, TinyLoaded, numpy
+from old_and_new import Tasks, Tied, TinyLoaded, Twice, numpy
 from seg_runs import SegRuns, same
 
 from rifle_ext import cli
 from rifle_ext.errors import RifleError
 from rifle_ext.methods.lwf import hook as lwf_hook
 from rifle_ext.methods.lwf import old_head_file
+from rifle_ext.methods.lwf.export import export
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -275,6 +276,18 @@ def test_the_old_model_for_the_toolkits_own_tools(tasks, capsys):
         "model.pdlwf: there is no such file: model.pdparams was not written by a training with an"
         in capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize("kind", [Twice, Tied])
+def test_a_tensor_of_several_names_is_learned_once_and_exported_under_each(seg, kind):
+    tasks = Tasks(seg, kind.__name__)
+    tasks.new(None, iters=2, save_interval=2)
+    output = seg.folder / "kept.pdparams"
+    export(seg.folder / "new/iter_2/model.pdparams", output)
+    before, head = numpy(paddle.load(str(tasks.old))), tasks.head(step=2)
+    assert not np.array_equal(head["head.3.weight"], before["head.3.weight"])
+    loaded = numpy(kind(8, pretrained=str(output)).state_dict())
+    assert same({name: loaded[name] for name in head}, head)
 
 
 def test_an_export_that_cannot_be_written_leaves_everything_as_it_was(tmp_path, capsys):

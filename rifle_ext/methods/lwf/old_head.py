@@ -13,6 +13,7 @@ from paddle.optimizer import Optimizer
 from rifle_ext.distillation.answers import Answer
 from rifle_ext.errors import RifleError
 from rifle_ext.methods.lwf import old_head_file
+from rifle_ext.runtime.tensors import under_all_names
 from rifle_ext.training.freezing import group_anew
 
 
@@ -37,17 +38,14 @@ class OldHead:
     ) -> None:
         layers = dict(network.named_sublayers())
         wanted = dict.fromkeys(a.name for a in answers if a.of_classes and a.kind != "none")
-        self._layers = {name: copy.deepcopy(layers[name]) for name in wanted}
-        state = network.state_dict()
-        self._kept = {name: state[name] for name in depending if name in state}
-        for name, layer in self._layers.items():
-            for key, parameter in layer.named_parameters():
-                parameter.name = f"lwf.{name}.{key}"
-                parameter.stop_gradient = False
-        self.parameters: List[Tensor] = [
-            parameter for layer in self._layers.values() for parameter in layer.parameters()
-        ]
-        self._handles: List[Any] = []
+        # Copied together: what two of them share is one tensor in the copies, too.
+        self._layers = copy.deepcopy(nn.LayerDict({name: layers[name] for name in wanted}))
+        self._before = network.state_dict()
+        self._depending = [name for name in depending if name in self._before]
+        for name, parameter in self._layers.named_parameters():
+            parameter.name = f"lwf.{name}"
+            parameter.stop_gradient = False
+        self.parameters: List[Tensor] = self._layers.parameters()
 
     def __contains__(self, name: str) -> bool:
         return name in self._layers
@@ -58,12 +56,8 @@ class OldHead:
 
     def state(self) -> Dict[str, Tensor]:
         """All tensors of the old model that depend on the number of classes, as they are now."""
-        now = {
-            f"{name}.{key}": tensor
-            for name, layer in self._layers.items()
-            for key, tensor in layer.state_dict().items()
-        }
-        return {**self._kept, **now}
+        kept = {name: self._before[name] for name in self._depending}
+        return {**kept, **under_all_names(self._layers.state_dict(), self._before)}
 
     def load(self, path: Path) -> None:
         """Go on from the head beside a checkpoint, given the checkpoint's file.
@@ -79,15 +73,14 @@ class OldHead:
             raise RifleError(
                 f"lwf: the training cannot be resumed: {error}", topic="resume"
             ) from error
-        for name, layer in self._layers.items():
-            for key, tensor in layer.state_dict().items():
-                value = held.get(f"{name}.{key}")
-                if value is None or list(value.shape) != list(tensor.shape):
-                    raise RifleError(
-                        f"{path}: the old head beside it is of another model, or of other classes",
-                        topic="resume",
-                    )
-                tensor.set_value(value)
+        for name, tensor in self._layers.state_dict().items():
+            value = held.get(name)
+            if value is None or list(value.shape) != list(tensor.shape):
+                raise RifleError(
+                    f"{path}: the old head beside it is of another model, or of other classes",
+                    topic="resume",
+                )
+            tensor.set_value(value)
 
     def save(self, path: Path, tensors: Mapping[str, Tensor]) -> None:
         """Write the head beside a checkpoint's file, in which these tensors will be."""
@@ -134,13 +127,13 @@ class OldHead:
         A group of their own cannot be made any more: most of Paddle's optimizers have lost what
         that takes, and fused updates keep lists of as many groups as there were at first.
         """
-        for name, layer in self._layers.items():
-            new = dict(beside[name].named_parameters())
-            for key, parameter in layer.named_parameters():
-                with_new = [held for held in lists if any(p is new[key] for p in held)]
-                (*with_new, lists[-1])[0].append(parameter)
-                parameter.optimize_attr = dict(new[key].optimize_attr)
-                parameter.regularizer = new[key].regularizer
+        layers = nn.LayerDict({name: beside[name] for name in self._layers})
+        new = dict(layers.named_parameters())
+        for name, parameter in self._layers.named_parameters():
+            with_new = [held for held in lists if any(p is new[name] for p in held)]
+            (*with_new, lists[-1])[0].append(parameter)
+            parameter.optimize_attr = dict(new[name].optimize_attr)
+            parameter.regularizer = new[name].regularizer
 
     def forget_gradients(self) -> None:
         """Before a step: a toolkit's loop clears those of its model alone."""
@@ -156,8 +149,7 @@ class OldHead:
 
     def to(self, device: str) -> None:
         """Move the head."""
-        for layer in self._layers.values():
-            layer.to(device)
+        self._layers.to(device)
 
 
 def _lists(optimizer: Optimizer) -> List[List[Tensor]]:
