@@ -9,6 +9,7 @@ import paddle
 from paddle import Tensor
 
 from rifle_ext.redraw.reset import Shadow, write_model
+from rifle_ext.runtime.tensors import under_all_names
 
 
 def shadow_of(ema: Any) -> Shadow:
@@ -30,9 +31,11 @@ def _restart_state(ema: Any, values: Mapping[str, Tensor]) -> None:
     """Set the running sums so that `ModelEMA.apply` gives exactly the fresh values.
 
     `apply` divides the sums by ``1 - decay**step``, except for the exponential type and for the
-    tensors on its black list, which it does not average.
+    tensors on its black list, which it does not average. It averages a tensor once for each of its
+    names.
     """
-    for name, value in values.items():
+    state = {name: reference() for name, reference in ema._model_state.items()}
+    for name, value in under_all_names(values, state).items():
         held = ema.state_dict[name]
         corrected = ema.ema_decay_type != "exponential" and name not in ema.ema_black_list
         share = 1 - _decay(ema) ** ema.step if corrected else 1.0

@@ -148,6 +148,21 @@ def test_average_with_a_black_list_and_a_cycle(det):
         )
 
 
+def test_average_of_a_layer_of_two_names_restarts_under_both(det):
+    block = {"re_init_iter": 1, "max_re_num": 1, "weight_initializer": "XavierNormal"}
+    path = det.config(ready="solov2", epoch=1, snapshot_epoch=9, use_ema=True, rifle=block)
+    trainer, before, after = det.train(path)
+    state = trainer.model.state_dict()
+    for key in ("weight", "bias"):
+        one, other = f"solov2_head.bbox_head.solo_cate.{key}", f"solov2_head.solo_cate.{key}"
+        assert state[one] is state[other]
+        for name in (one, other):
+            assert not np.array_equal(before.averages[1][name], after.averages[1][name])
+            np.testing.assert_allclose(
+                after.averages[1][name], after.values[1][one], rtol=1e-6, atol=1e-7, err_msg=name
+            )
+
+
 def test_resumed_run_does_what_the_uninterrupted_one_does(reference, det):
     runs, whole_path, _, _, whole = reference
     digests = {e["step"]: e["digest"] for e in runs.events(whole_path, "reset")}
