@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 from det_runs import DetRuns
+from old_and_new import Twice
 from processes import run as run_process
 from seg_runs import SegRuns, said_into
 
@@ -21,11 +22,12 @@ pytestmark = pytest.mark.timeout(240)
 RIFLE = {"re_init_iter": 8, "max_re_num": 2, "keep_last": 0}
 
 
-def train_seg(runs, name, block, seed=7, **arguments):
+def train_seg(runs, name, block, seed=7, model="TinySeg", **arguments):
     """Train 24 iterations; what the toolkit prints goes into the output folder."""
     out = runs.folder / name
     out.mkdir()
-    fields = {} if block is None else {"rifle": block}
+    fields = {"model": {"type": model, "num_classes": 6}}
+    fields.update({} if block is None else {"rifle": block})
     path = runs.config(f"{name}.yml", iters=24, **fields)
     arguments = {"save_interval": 4, "log_iters": 2, "evaluate": True, **arguments}
     with (out / "train.log").open("w") as log, said_into(log):
@@ -113,6 +115,15 @@ def test_how_far_the_weights_moved(seg_run):
     moved = math.hypot(np.linalg.norm(new - old), np.linalg.norm(bias[1] - bias[0]))
     wanted = moved / math.hypot(np.linalg.norm(old), np.linalg.norm(bias[0]))
     assert tracked.change[8]["neck"] == pytest.approx(wanted, rel=1e-4)
+
+
+def test_an_output_layer_of_two_names_is_left_out_under_both(seg):
+    out, _, _ = train_seg(
+        seg, "twice", {**RIFLE, "max_re_num": 1}, model=Twice.__name__, evaluate=False
+    )
+    run = load(out)
+    assert run.change_from == "checkpoints" and run.reset_steps == [8]
+    assert set(run.change[8]) == {"backbone", "neck", "head"}
 
 
 def test_text_and_picture_of_one(seg_run, capsys, tmp_path):

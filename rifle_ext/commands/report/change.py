@@ -36,17 +36,28 @@ def _compare(before: Path, after: Path, head: Collection[str]) -> Dict[str, floa
     from rifle_ext.runtime.compat import before_paddle
 
     before_paddle()
-    import paddle
+    import numpy as np
 
     from rifle_ext.training.weight_change import relative_change
 
-    statistics = ("._mean", "._variance")
-    old, new = (
-        {
-            name: value
-            for name, value in paddle.load(str(path), return_numpy=True).items()
-            if name not in head and not name.endswith(statistics) and hasattr(value, "dtype")
-        }
-        for path in (before, after)
-    )
-    return relative_change(old, new)
+    old, new = _weights(before), _weights(after)
+    outputs = [(old[name], new[name]) for name in head if name in old and name in new]
+
+    def is_output(name: str) -> bool:
+        """Under any name: of one tensor of two names a file has two copies."""
+        return any(
+            np.array_equal(old[name], first) and np.array_equal(new[name], last)
+            for first, last in outputs
+        )
+
+    return relative_change({n: v for n, v in old.items() if n in new and not is_output(n)}, new)
+
+
+def _weights(path: Path) -> Dict[str, Any]:
+    import paddle
+
+    return {
+        name: value
+        for name, value in paddle.load(str(path), return_numpy=True).items()
+        if not name.endswith(("._mean", "._variance")) and hasattr(value, "dtype")
+    }
