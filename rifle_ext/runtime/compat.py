@@ -9,6 +9,13 @@ from typing import Any
 CREATED_SETS = ("_already_create_accumulater", "_already_create_accumulator")
 """Where optimizers note the parameters whose state exists: in paddle 2.6, and in paddle 3."""
 
+FUSED_LISTS = (
+    {"FP32_LODTensor", "FP16_LODTensor"},
+    {"FP32_DenseTensor", "FP16_DenseTensor"},
+)
+"""Keys under which optimizers with `use_multi_tensor` keep lists of what they step, by the type of
+the parameters: in paddle 2.6, and in paddle 3.3."""
+
 
 def before_paddle() -> None:
     """Set what has to be set before `paddle` is imported, for this package's own train tools.

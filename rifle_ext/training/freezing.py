@@ -18,6 +18,7 @@ from paddle.optimizer import Optimizer
 
 from rifle_ext.errors import RifleError
 from rifle_ext.redraw.reset import alien, fresh_state
+from rifle_ext.runtime.compat import FUSED_LISTS
 from rifle_ext.training.hooks import TrainingRun
 from rifle_ext.training.ranks import gather_anew
 from rifle_ext.training.recomputation import learning_without_operands
@@ -108,14 +109,10 @@ def take_up_loaded_state(optimizer: Optimizer, parameters: Mapping[str, Tensor])
             optimizer._create_accumulators(block, [parameter])
 
 
-_GROUPED = {"FP32_LODTensor", "FP16_LODTensor"}
-"""Keys of what optimizers with `use_multi_tensor` keep: lists by the type of the parameters."""
-
-
 def group_anew(optimizer: Any) -> None:
     """Let fused updates gather their parameters again, at the next step."""
     for kept in vars(optimizer).values():
-        if isinstance(kept, dict) and set(kept) == _GROUPED:
+        if isinstance(kept, dict) and set(kept) in FUSED_LISTS:
             for key, groups in kept.items():
                 if groups is not None:
                     kept[key] = [[] for _ in groups]

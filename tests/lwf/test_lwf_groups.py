@@ -89,13 +89,12 @@ def test_a_fused_optimizer_steps_the_model_alone_before_and_after(tasks, kind):
 @pytest.mark.parametrize(
     ("kind", "options"),
     [
-        *(("SGD", {}), ("Momentum", {}), ("Momentum", FUSED), ("Adam", {}), ("Adam", FUSED)),
-        *(("AdamW", {}), ("RMSProp", {}), ("Adamax", {}), ("Adagrad", {}), ("Adadelta", {})),
-        ("Lamb", {}),
+        *(("Momentum", FUSED), ("Adam", FUSED), ("AdamW", {}), ("RMSProp", {}), ("Adamax", {})),
+        *(("Adagrad", {}), ("Adadelta", {}), ("Lamb", {})),
     ],
 )
 def test_groups_of_no_rates_of_their_own_are_as_none(tasks, kind, options):
-    """With each of Paddle's optimizers the old head then is the same, bit for bit."""
+    """With each of Paddle's optimizers the old head is then the same, bit for bit."""
     made = []
 
     def optimizer(grouped):
