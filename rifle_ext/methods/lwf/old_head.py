@@ -130,8 +130,8 @@ class OldHead:
         layers = nn.LayerDict({name: beside[name] for name in self._layers})
         new = dict(layers.named_parameters())
         for name, parameter in self._layers.named_parameters():
-            with_new = [held for held in lists if any(p is new[name] for p in held)]
-            (*with_new, lists[-1])[0].append(parameter)
+            beside_new = (held for held in lists if any(p is new[name] for p in held))
+            next(beside_new, lists[-1]).append(parameter)
             parameter.optimize_attr = dict(new[name].optimize_attr)
             parameter.regularizer = new[name].regularizer
 
