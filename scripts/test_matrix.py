@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import matrix_cells as cells  # noqa: E402
 import matrix_runs as runs  # noqa: E402
+import translations  # noqa: E402
 from machine import find_pythons  # noqa: E402
 
 from rifle_ext import __version__  # noqa: E402
@@ -162,9 +163,10 @@ def note(one: Any, result: cells.Result) -> None:
 
 
 def write_page() -> None:
-    """Write what lies below the mark of the page."""
+    """Write what lies below the mark of the page, in both languages."""
     above, mark, _ = PAGE.read_text(encoding="utf-8").partition(cells.MARK)
     PAGE.write_text(f"{above}{mark or cells.MARK}\n{cells.page(read())}", encoding="utf-8")
+    translations.copy_all()
 
 
 if __name__ == "__main__":

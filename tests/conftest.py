@@ -85,6 +85,12 @@ def needs_later_release(there, what):
         pytest.skip(f"{what}: only in later releases of the toolkit")
 
 
+def needs_development_branch(there, what):
+    """Skip what no release of the toolkit has yet."""
+    if not there:
+        pytest.skip(f"{what}: only in the toolkit's development branch")
+
+
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory):
     """The target task of the example data, tiny: 8 training and 3 validation scenes of 64x64."""

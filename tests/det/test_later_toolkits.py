@@ -6,7 +6,7 @@ from argparse import Namespace
 
 import paddle
 import pytest
-from conftest import needs_later_release
+from conftest import needs_development_branch, needs_later_release
 from seg_runs import OUTPUTS, same
 
 pytestmark = pytest.mark.timeout(180)
@@ -51,6 +51,8 @@ def test_a_training_that_stops_early(seg, loop, monkeypatch, said):
 
 
 def test_paddleseg_exports_beside_its_checkpoints(seg, loop, monkeypatch):
+    there = "uniform_output_enabled" in inspect.signature(loop.train).parameters
+    needs_development_branch(there, "PaddleSeg's exports while it trains")
     monkeypatch.setenv("PADDLESEG_EXPORT_STAGE", "")  # set by each export: to be given back
     path = seg.config(rifle={"re_init_iter": 4, "max_re_num": 2}, uniform_output_enabled=True)
     _, _, alone = seg.train(path, out=seg.folder / "alone")
@@ -68,10 +70,10 @@ def test_paddleseg_exports_beside_its_checkpoints(seg, loop, monkeypatch):
 
 
 def test_paddledetection_exports_beside_its_checkpoints(det):
-    from ppdet.engine import Trainer
+    from ppdet.engine.callbacks import Checkpointer
 
-    known = inspect.signature(Trainer.export).parameters
-    needs_later_release("for_fd" in known, "PaddleDetection's exports while it trains")
+    there = "uniform_output_enabled" in inspect.getsource(Checkpointer)
+    needs_development_branch(there, "PaddleDetection's exports while it trains")
     fields = {"rifle": {"re_init_iter": 4, "max_re_num": 1}, "epoch": 2}
     _, _, alone = det.train(det.config("alone.yml", **fields), evaluate=True)
     path = det.config(uniform_output_enabled=True, pdx_model_name="tiny", **fields)

