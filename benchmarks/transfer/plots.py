@@ -94,7 +94,9 @@ def recovery(results: Results) -> Figure:
             labels.append(f"{place.model} {place.data} {place.regime}: {arm}")
             axis.plot(back, [at] * len(back), "o", markersize=4, alpha=0.6)
             text = f"{len(back)} of {len(found)}"
-            axis.annotate(text, (1.01, at), xycoords=("axes fraction", "data"), fontsize=7)
+            axis.text(
+                1.01, at, text, transform=axis.get_yaxis_transform(), fontsize=7, va="baseline"
+            )
     axis.set_yticks(range(len(labels)), labels, fontsize=7)
     axis.set_ylim(len(labels) - 0.5, -0.5)
     axis.set_xlabel("iterations until the training loss was as low as before the reset")
