@@ -223,6 +223,19 @@ def test_warm_up_the_new_head_learns_alone(tasks, optimizer):
     assert tasks.seg.events("plan", tasks.seg.folder / "new")[0]["warm_up"] == 3
 
 
+@pytest.mark.parametrize(("warm_up", "warned"), [(12, True), ("6 epochs", True), (11, False)])
+def test_a_warm_up_until_the_end_is_warned_of(tasks, said, capsys, warm_up, warned):
+    tasks.new({"warm_up": warm_up})
+    shown = json.dumps(warm_up)
+    warning = f"lwf.warm_up = {shown}: nothing but the new output layers learns in this training"
+    assert (warning in said()) == warned
+    config = str(tasks.seg.folder / "new.yml")
+    assert cli.main(["plan", "--toolkit", "seg", "-c", config]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert (f"warning: {warning}" in out) == warned
+    assert ("everything else learns, too" in out) != warned
+
+
 def test_a_model_that_makes_its_own_losses(seg, old):
     tasks = Tasks(seg, "OwnLoss", old)
     noting = Noting()

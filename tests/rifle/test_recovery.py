@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from seg_runs import same
 
+from rifle_ext import cli
 from rifle_ext.errors import RifleError
 from rifle_ext.methods.rifle.block import parse_block
 from rifle_ext.methods.rifle.recovery import (
@@ -198,6 +199,56 @@ def test_the_plan_and_the_log_say_the_way_back(seg, said):
     assert way["iterations"] == 8  # a quarter of the period
     assert way["expected"] is None or way["expected"] > 8
     assert "the reset leaves too little time: after iteration 30 a fresh head" in said()
+
+
+@pytest.mark.parametrize(
+    ("warm_up", "ramp", "warned"),
+    [
+        (8, 0, "rifle.warm_up = 8: after iteration 4 nothing but the output layers learns in the 8 "
+               "iterations that follow"),
+        (5, 3, "rifle.warm_up = 5, rifle.ramp = 3: after iteration 4 the learning rate of "
+               "everything else is not back within the 8 iterations that follow"),
+        (5, 2, ""),
+    ],
+)  # fmt: skip
+def test_what_stands_still_until_the_end_is_warned_of(seg, said, capsys, warm_up, ramp, warned):
+    block = {"re_init_iter": 4, "max_re_num": 1, "keep_last": 0, "warm_up": warm_up, "ramp": ramp}
+    _, _, after = seg.train(seg.config(rifle=block))
+    full = after.rates[11]["neck.weight"] == 1
+    assert full == (not warned)
+    (planned,) = seg.events("plan")
+    assert [w for w in planned["warnings"] if "rifle.warm_up" in w] == (
+        [f"{warned}; set less"] if warned else []
+    )
+    alone = f"the head learns alone for {warm_up} iterations"
+    back = f", the rest is back after {ramp} more" if ramp else ""
+    assert f"[RIFLE] after each reset {alone}{back}\n" in said()
+    assert cli.main(["plan", "--toolkit", "seg", "-c", str(seg.folder / "config.yml")]) == 0
+    assert f"; {alone}{back}" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_ramp_alone_is_said(seg, said):
+    seg.train(seg.config(rifle={"re_init_iter": 4, "max_re_num": 1, "keep_last": 0, "ramp": 3}))
+    assert "[RIFLE] after each reset the rest is back after 3 iterations\n" in said()
+
+
+def test_the_time_that_a_head_should_have_is_said(seg, capsys):
+    """Back in 80 iterations, where four times as many are wanted: 320."""
+    momentum = {"type": "SGD", "momentum": 0.0}
+    rate = {"type": "StepDecay", "learning_rate": 1 / 16, "step_size": 1000}
+    for iters, short in ((300, True), (520, False)):
+        path = seg.config(
+            iters=iters, optimizer=momentum, lr_scheduler=rate,
+            rifle={"re_init_iter": 200, "max_re_num": 1, "keep_last": 0},
+        )  # fmt: skip
+        assert cli.main(["plan", "--toolkit", "seg", "-c", str(path)]) == 0
+        out = " ".join(capsys.readouterr().out.split())
+        assert "expected back after 80" in out
+        said = (
+            "the reset leaves too little time: after iteration 200 a fresh head is expected back "
+            "after 80 iterations, and should have 4 times as many, 320, where 100 follow; train "
+        )
+        assert (said in out) == ("too little time" in out) == short
 
 
 def test_a_static_graph_cannot_be_held_still(seg):

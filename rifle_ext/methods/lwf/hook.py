@@ -17,7 +17,7 @@ from rifle_ext.heads.catching import Catching
 from rifle_ext.methods.lwf.block import LwfConfig
 from rifle_ext.methods.lwf.old_head import OldHead
 from rifle_ext.methods.lwf.old_task import OldTask, differing
-from rifle_ext.methods.lwf.outlook import outlook, record
+from rifle_ext.methods.lwf.outlook import outlook, record, warnings
 from rifle_ext.training.hooks import Batch, Hook, TrainingRun
 from rifle_ext.training.journal import Journal
 from rifle_ext.training.parameter_rates import ParameterRates
@@ -123,6 +123,8 @@ class LwfHook(Hook):
                 f"the new output layers learn alone until iteration {self._warm_up}: "
                 f"{', '.join(task.new)}"
             )
+        for warning in warnings(self.block, run):
+            self._journal.warn(warning)
         if run.resumed is None:
             others = differing(run.model, task.network.state_dict(), task.depending)
             if others:

@@ -6,6 +6,7 @@ from typing import Any, Dict, List, Optional
 
 from rifle_ext.methods.lwf.block import LwfConfig
 from rifle_ext.methods.lwf.old_task import OldTask
+from rifle_ext.training.blocks import shown
 from rifle_ext.training.hooks import TrainingRun
 from rifle_ext.training.plans import MethodPlan, Moment
 
@@ -24,8 +25,19 @@ def outlook(block: LwfConfig, task: Optional[OldTask], run: TrainingRun) -> Meth
         f"{len(task.new)} tensors of their own",
         columns=("layer", "old head", "compared by"),
         rows=[_row(answer) for answer in said["answers"]],
-        moments=[alone] if steps else [],
+        moments=[alone] if 0 < steps < run.total_steps else [],
+        warnings=warnings(block, run),
     )
+
+
+def warnings(block: LwfConfig, run: TrainingRun) -> List[str]:
+    """What a user should think about, a sentence each."""
+    if block.warm_up_steps(run.steps_per_epoch) < run.total_steps:
+        return []
+    return [
+        f"lwf.warm_up = {shown(block.warm_up)}: nothing but the new output layers learns in this "
+        f"training of {run.total_steps} iterations; set less"
+    ]
 
 
 def _row(answer: Dict[str, Any]) -> List[str]:

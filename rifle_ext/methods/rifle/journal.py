@@ -45,6 +45,9 @@ class ResetJournal:
             + (f" after iteration {steps}" if steps else "")
             + f"; {schedule.total_steps} iterations in all, {schedule.steps_per_epoch} an epoch"
         )
+        alone = head_first(self._block)
+        if alone and schedule.resets:
+            say.log(f"after each reset {alone}")
         if plan.loaded:
             done = {"keep": "left alone", "restore": "restored at each reset", "redraw": "redrawn"}
             say.log(
@@ -134,6 +137,16 @@ class ResetJournal:
         self._journal.log(
             f"the end: {resets(len(steps))} of {of} done{since}{after}, {seconds:.2f} s in all"
         )
+
+
+def head_first(block: RifleConfig) -> str:
+    """For how long a fresh head learns alone, in words; empty if everything learns at once."""
+    warm_up, ramp = block.warm_up, block.ramp
+    if not warm_up:
+        return f"the rest is back after {ramp} iterations" if ramp else ""
+    return f"the head learns alone for {warm_up} iterations" + (
+        f", the rest is back after {ramp} more" if ramp else ""
+    )
 
 
 def resets(number: int) -> str:

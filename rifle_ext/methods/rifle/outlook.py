@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Dict, Iterable, List, Mapping
 
 from rifle_ext.methods.rifle.block import RifleConfig
-from rifle_ext.methods.rifle.journal import resets
+from rifle_ext.methods.rifle.journal import head_first, resets
 from rifle_ext.methods.rifle.plan import Plan
 from rifle_ext.methods.rifle.recovery import Recovery
 from rifle_ext.methods.rifle.schedule import MOST, Reset, Schedule, make_schedule
@@ -18,6 +18,8 @@ PAPERS = RifleConfig.model_validate({"max_re_num": MOST})
 def outlook(plan: Plan) -> MethodPlan:
     """A plan as `rifle-ext plan` and `rifle-ext init` show it."""
     record, schedule = plan.record(), plan.schedule
+    alone = head_first(plan.block)
+    alone = alone and f"; {alone}"
     layers = record["layers"]
     tensors = sum(len(layer["parameters"]) for layer in layers)
     return MethodPlan(
@@ -30,7 +32,7 @@ def outlook(plan: Plan) -> MethodPlan:
         number=resets(len(schedule.resets)),
         moments=[
             *(
-                Moment(r.step, str(r.index), f"{_moment(r)}: {r.why}; {_way_back(way)}")
+                Moment(r.step, str(r.index), f"{_moment(r)}: {r.why}; {_way_back(way)}{alone}")
                 for r, way in zip(schedule.resets, plan.recoveries)
             ),
             *(

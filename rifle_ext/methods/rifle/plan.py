@@ -11,7 +11,7 @@ from rifle_ext.errors import RifleError
 from rifle_ext.heads.selection import Selection, select
 from rifle_ext.methods.rifle.block import RifleConfig
 from rifle_ext.methods.rifle.drawing import Drawing
-from rifle_ext.methods.rifle.recovery import Recovery, pace_of, recoveries
+from rifle_ext.methods.rifle.recovery import AMPLY, Recovery, pace_of, recoveries
 from rifle_ext.methods.rifle.schedule import Schedule, make_schedule
 from rifle_ext.redraw import fresh
 from rifle_ext.redraw.reset import check_trained
@@ -139,7 +139,24 @@ class Plan:
             found.append(f"output layers that are frozen, and left alone: {', '.join(self.frozen)}")
         if self.selection.tensors and not self.schedule.resets:
             found.append("nothing will be reset in this training")
-        return found + self._hasty()
+        return found + self._still() + self._hasty()
+
+    def _still(self) -> List[str]:
+        """What to say if everything but a head does not learn as before until a period's end."""
+        warm_up, ramp = self.block.warm_up, self.block.ramp
+        worst = min(self.recoveries, key=lambda way: way.end - way.start, default=None)
+        if worst is None or warm_up + ramp < worst.end - worst.start:
+            return []
+        follow = worst.end - worst.start
+        keys = {"rifle.warm_up": warm_up, "rifle.ramp": ramp}
+        said = ", ".join(f"{key} = {steps}" for key, steps in keys.items() if steps)
+        what = (
+            f"nothing but the output layers learns in the {follow} iterations that follow"
+            if warm_up >= follow
+            else "the learning rate of everything else is not back within the "
+            f"{follow} iterations that follow"
+        )
+        return [f"{said}: after iteration {worst.start} {what}; set less"]
 
     def _hasty(self) -> List[str]:
         """What to say if a fresh head has too little learning before it is reset or the end."""
@@ -152,7 +169,8 @@ class Plan:
         subject = f"{which or 'the reset leaves'} too little time"
         follow = worst.end - worst.start
         back = (
-            f"is expected back after {worst.expected} of the {follow} iterations that follow"
+            f"is expected back after {worst.expected} iterations, and should have {AMPLY} times as "
+            f"many, {AMPLY * worst.expected}, where {follow} follow"
             if worst.expected is not None
             else f"is not expected back within the {follow} iterations that follow"
         )
