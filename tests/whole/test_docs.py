@@ -13,6 +13,7 @@ from conftest import ROOT
 
 from rifle_ext import cli
 from rifle_ext.commands.blocks import block_models
+from rifle_ext.methods.rifle.block import RifleConfig
 from rifle_ext.training.blocks import parse
 
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -42,6 +43,23 @@ def blocks(page, language=None):
     """(language, text) of the fenced blocks of a page."""
     found = FENCE.findall(page.read_text(encoding="utf-8"))
     return [text for kind, text in found if language in (None, kind)]
+
+
+@pytest.mark.parametrize(
+    ("page", "first", "last"),
+    [("README.md", "The keys are", "[the block]"), ("README_cn.md", "可用的键有", "[块]")],
+)
+def test_the_front_pages_name_every_key_of_the_block(page, first, last):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = re.findall(r"`(\w+)`", text[text.index(first) : text.index(last)])
+    assert named == list(RifleConfig.model_fields)
+
+
+def test_the_config_that_lists_the_keys_lists_all_of_them():
+    text = (ROOT / "configs/seg/from_paddleseg_config.yml").read_text(encoding="utf-8")
+    listed = [re.findall(r"\w+", names) for names in re.findall(r"^#   (\w.*?):", text, re.M)]
+    named = [name for names in listed for name in names if name != "or"]
+    assert named == list(RifleConfig.model_fields)
 
 
 SITES = {"mkdocs.yml": "README.md", "mkdocs.zh.yml": "README_cn.md"}
