@@ -28,12 +28,15 @@ class Allowed:
         Follows "allowed is".
     choices
         Words that may stand there, for a hint on one that is misspelt.
+    hint
+        Gives another hint on a wrong word, to follow all that.
     explain
         Says more of a wrong value: the whole line, given its beginning and the value.
     """
 
     text: str = ""
     choices: Tuple[str, ...] = ()
+    hint: Optional[Callable[[str], str]] = None
     explain: Optional[Callable[[str, object], str]] = None
 
 
@@ -116,7 +119,9 @@ def _problem(found: Any, model: Type[BaseModel], key: str, block: Dict[str, Any]
     begun = f"{said} = {shown(value)}"
     if allowed.explain is not None:
         return allowed.explain(begun, value)
-    hint = did_you_mean(value, allowed.choices) if isinstance(value, str) else ""
+    if not isinstance(value, str):
+        return f"{begun}: allowed is {allowed.text}"
+    hint = allowed.hint(value) if allowed.hint else did_you_mean(value, allowed.choices)
     return f"{begun}: allowed is {allowed.text}{hint}"
 
 
@@ -148,6 +153,17 @@ def shown(value: object) -> str:
 def listed(names: Iterable[Any]) -> str:
     """Names in a message."""
     return ", ".join(map(str, names))
+
+
+def words_or_names(words: Sequence[str]) -> Allowed:
+    """Allows some words, and lists of the names of layers; a name alone lacks its brackets."""
+
+    def hint(value: str) -> str:
+        misspelt = did_you_mean(value, words) if value.isalpha() else ""
+        return misspelt or (f"; write it as a list: {shown([value])}" if value else "")
+
+    text = f"{', '.join(words)}, or a list of parameter or sublayer names or globs"
+    return Allowed(text, tuple(words), hint)
 
 
 def one_of(choices: Sequence[str]) -> Allowed:

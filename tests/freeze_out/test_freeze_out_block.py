@@ -37,6 +37,7 @@ def test_t_0_is_a_fraction(t_0):
         ({"scale_lr": "yes"}, 'freeze_out.scale_lr = "yes": allowed is true or false'),
         ({"scale_lr": 1}, "freeze_out.scale_lr = 1: allowed is true or false"),
         ({"layers": "atuo"}, 'freeze_out.layers = "atuo": allowed is auto, all, or a list of'),
+        ({"layers": "backbone.*"}, 'names or globs; write it as a list: ["backbone.*"]'),
         ({"layers": []}, "freeze_out.layers = []: allowed is auto, all, or a list"),
         ({"layers": [1]}, "freeze_out.layers = [1]: allowed is auto, all, or a list"),
         ({"lr": "won"}, 'freeze_out.lr = "won": allowed is own or follow; did you mean own?'),

@@ -39,6 +39,10 @@ def test_defaults_are_those_of_the_design():
     }
 
 
+def test_an_empty_head_lr_is_its_default():
+    assert parse_block({"head_lr": None}) == DEFAULTS
+
+
 def test_a_full_block():
     block = parse_block(
         {
@@ -72,6 +76,9 @@ def test_an_initializer_by_name_alone_is_the_one_with_its_defaults():
         ({5: 1}, "rifle.5 = 1: no such key (keys: layers, "),
         ({"layers": "atuo"}, 'rifle.layers = "atuo": allowed is auto, outputs, head, or a list'),
         ({"layers": "atuo"}, "did you mean auto?"),
+        ({"layers": "head.*"}, 'or globs; write it as a list: ["head.*"]'),
+        ({"layers": "cls_head"}, 'or globs; write it as a list: ["cls_head"]'),
+        ({"layers": "neck"}, 'or globs; write it as a list: ["neck"]'),
         ({"layers": []}, "rifle.layers = []: allowed is"),
         ({"layers": [1]}, "rifle.layers = [1]: allowed is"),
         ({"layers": [""]}, 'rifle.layers = [""]: allowed is'),
@@ -87,6 +94,7 @@ def test_an_initializer_by_name_alone_is_the_one_with_its_defaults():
         ({"head_lr": "cylic"}, "allowed is none, cyclic, auto, or a mapping of cycle, scale and "),
         ({"head_lr": "cylic"}, 'rifle.head_lr = "cylic": allowed is'),
         ({"head_lr": "cylic"}, "; did you mean cyclic?"),
+        ({"head_lr": "cosine"}, "; did you mean cyclic?"),
         ({"head_lr": {"scael": 2}}, "rifle.head_lr.scael = 2: no such key; did you mean scale?"),
         ({"head_lr": {"scale": 0}}, "rifle.head_lr.scale = 0: allowed is auto or a number above"),
         ({"head_lr": {"iterations": 1.5}}, "rifle.head_lr.iterations = 1.5: allowed is auto or a"),

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints
 from typing_extensions import Annotated
 
 from rifle_ext.runtime.numbers import Number
-from rifle_ext.training.blocks import Allowed, one_of, parse
+from rifle_ext.training.blocks import Allowed, one_of, parse, words_or_names
 
 BLOCK_KEY = "freeze_out"
 
@@ -51,7 +51,7 @@ class FreezeOutConfig(BaseModel):
     )
     layers: Annotated[
         Union[Literal["auto", "all"], Annotated[List[Glob], Field(min_length=1)]],
-        Allowed("auto, all, or a list of parameter or sublayer names or globs", ("auto", "all")),
+        words_or_names(["auto", "all"]),
     ] = Field(
         "auto",
         description="What freezes: 'auto' (the trainable layers of the backbone, or all where a "

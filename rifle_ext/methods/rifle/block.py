@@ -23,6 +23,7 @@ from rifle_ext.methods.rifle.recovery_keys import (
     HeadRate,
     as_distillation,
     as_head_rate,
+    meant_head_rate,
     numbers_too,
     words_too,
 )
@@ -34,7 +35,7 @@ from rifle_ext.redraw.initializers import (
     wrong_initializer,
 )
 from rifle_ext.runtime.numbers import ABOVE_0, Number, Positive
-from rifle_ext.training.blocks import Allowed, one_of, parse
+from rifle_ext.training.blocks import Allowed, one_of, parse, words_or_names
 
 if TYPE_CHECKING:
     from rifle_ext.redraw.fresh import Initializers
@@ -65,10 +66,7 @@ class RifleConfig(BaseModel):
 
     layers: Annotated[
         Union[Literal["auto", "outputs", "head"], Annotated[List[Glob], Field(min_length=1)]],
-        Allowed(
-            "auto, outputs, head, or a list of parameter or sublayer names or globs",
-            ("auto", "outputs", "head"),
-        ),
+        words_or_names(["auto", "outputs", "head"]),
     ] = Field(
         "auto",
         description="What is reset: 'auto' (the output layers that were not loaded from pretrained "
@@ -155,7 +153,9 @@ class RifleConfig(BaseModel):
         HeadRate,
         BeforeValidator(as_head_rate),
         Allowed(
-            "none, cyclic, auto, or a mapping of cycle, scale and iterations", tuple(HEAD_RATES)
+            "none, cyclic, auto, or a mapping of cycle, scale and iterations",
+            tuple(HEAD_RATES),
+            meant_head_rate,
         ),
     ] = Field(
         HeadRate.model_validate({}),

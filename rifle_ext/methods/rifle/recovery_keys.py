@@ -7,6 +7,7 @@ from typing import Any, Dict, Literal, Union
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 from typing_extensions import Annotated
 
+from rifle_ext.errors import did_you_mean
 from rifle_ext.runtime.numbers import ABOVE_0, FROM_0, LARGEST, QUOTED, Number, Positive
 from rifle_ext.training.blocks import Allowed, one_of
 
@@ -68,9 +69,14 @@ HEAD_RATES = {"none": {"scale": 1}, "cyclic": {"cycle": "cosine", "scale": 1}, "
 
 
 def as_head_rate(value: Any) -> Any:
-    """What `head_lr` says as a mapping; whatever is no word of it as it is."""
-    word = "none" if value is None else value
+    """What `head_lr` says as a mapping, its default if nothing; else as it is."""
+    word = "auto" if value is None else value
     return HEAD_RATES.get(word, value) if isinstance(word, str) else value
+
+
+def meant_head_rate(word: str) -> str:
+    """A hint on a wrong word: 'cosine' is what `cyclic` stands for, and no misspelt 'none'."""
+    return did_you_mean("cyclic" if word == "cosine" else word, HEAD_RATES)
 
 
 def words_too(schema: Dict[str, Any]) -> None:
