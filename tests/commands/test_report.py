@@ -294,7 +294,10 @@ def test_errors_are_one_line(seg_run, capsys, tmp_path):
 
     missing = tmp_path / "missing"
     assert refused(missing).startswith(f"[RIFLE] {missing}: there is no such folder")
-    assert f"{tmp_path}: nothing there says how the training went" in refused(tmp_path)
+    said = refused(tmp_path)
+    assert f"{tmp_path}: nothing there says how the training went" in said
+    # Where there is no such folder yet, tee would keep nothing.
+    assert f"`mkdir -p {tmp_path}; python tools/train.py ... | tee {tmp_path}/train.log`" in said
     assert f"--log {missing}: there is no such file or folder" in refused(out, "--log", missing)
     assert "--log: for one SAVE_DIR only" in refused(out, out, "--log", out / "train.log")
     (tmp_path / "rifle_events.jsonl").write_text("nonsense\n")

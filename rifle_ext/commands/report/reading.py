@@ -52,8 +52,8 @@ def read(folder: Path, logs: Sequence[Path], starts: Sequence[int]) -> Curves:
         raise RifleError(
             f"{folder}: nothing there says how the training went: no *.log or *.txt file with what "
             "the train tool printed, and no VisualDL record (--use_vdl); keep what it prints, as "
-            f"in `python tools/train.py ... | tee {folder}/train.log`, or say where it is: --log "
-            "PATH",
+            f"in `mkdir -p {folder}; python tools/train.py ... | tee {folder}/train.log`, or say "
+            "where it is: --log PATH",
             topic="report",
         )
     return curves
