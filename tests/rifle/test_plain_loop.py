@@ -1,8 +1,11 @@
 """RIFLE in a loop of one's own, on a classifier of real handwritten digits."""
 
+import re
+
 import numpy as np
 import paddle
 import pytest
+from conftest import ROOT
 from digits import HEADS, Classifier, Digits, accuracy
 from paddle import nn
 
@@ -233,3 +236,22 @@ def test_lsuv_says_what_it_left_orthonormal(until, caplog):
     layer(paddle.rand([32, 8]))
     weight = layer.weight.numpy()
     assert np.allclose(weight.T @ weight, np.eye(5), atol=1e-5)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/migrating.md"])
+def test_the_loops_of_the_pages_say_their_resets(page, capsys):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    (loop,) = re.findall(r"^```python\n(from rifle_ext import RIFLE\n.*?)^```$", text, re.M | re.S)
+    model = nn.Layer()
+    model.fc = model.output_layer = nn.Linear(4, 3)
+    optimizer = paddle.optimizer.Adam(1e-3, parameters=model.parameters())
+
+    def train(*_):
+        model.fc(paddle.ones([2, 4])).sum().backward()
+        optimizer.step()
+        optimizer.clear_grad()
+
+    ran = {"model": model, "optimizer": optimizer, "paddle": paddle, "loader": [0] * 30}
+    exec(loop, {**ran, "train": train, "train_one_epoch": train})
+    wanted = [f"reset {number} after {5 * number} epochs" for number in (1, 2, 3)]
+    assert capsys.readouterr().out.splitlines() == wanted

@@ -48,7 +48,8 @@ class ResetDone:
     digest
         SHA-256 over the new values as float32 in the order of the names.
     expected
-        Iterations after which the layers are expected to be learned again; None if not known.
+        Iterations after which the layers are expected to be learned again; None if not before the
+        next reset or the end, or if the optimizer or the length of an epoch is not known.
     """
 
     epoch: int
