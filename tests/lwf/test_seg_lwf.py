@@ -233,6 +233,8 @@ def test_a_warm_up_until_the_end_is_warned_of(tasks, said, capsys, warm_up, warn
     assert cli.main(["plan", "--toolkit", "seg", "-c", config]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert (f"warning: {warning}" in out) == warned
+    (recorded,) = tasks.seg.events("plan", tasks.seg.folder / "new")
+    assert len(recorded["warnings"]) == int(warned)
     assert ("everything else learns, too" in out) != warned
 
 

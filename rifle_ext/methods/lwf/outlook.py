@@ -26,7 +26,7 @@ def outlook(block: LwfConfig, task: Optional[OldTask], run: TrainingRun) -> Meth
         columns=("layer", "old head", "compared by"),
         rows=[_row(answer) for answer in said["answers"]],
         moments=[alone] if 0 < steps < run.total_steps else [],
-        warnings=warnings(block, run),
+        warnings=said["warnings"],
     )
 
 
@@ -61,4 +61,5 @@ def record(block: LwfConfig, task: OldTask, run: TrainingRun) -> Dict[str, Any]:
         "warm_up": block.warm_up_steps(run.steps_per_epoch),
         "answers": answers,
         "new": list(task.new),
+        "warnings": warnings(block, run),
     }
