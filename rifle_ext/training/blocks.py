@@ -163,7 +163,7 @@ def words_or_names(words: Sequence[str]) -> Allowed:
         return misspelt or (f"; write it as a list: {shown([value])}" if value else "")
 
     text = f"{', '.join(words)}, or a list of parameter or sublayer names or globs"
-    return Allowed(text, tuple(words), hint)
+    return Allowed(text, hint=hint)
 
 
 def one_of(choices: Sequence[str]) -> Allowed:
