@@ -195,8 +195,9 @@ def _naming(config: str, what: str) -> Iterator[None]:
     try:
         yield
     except RifleError as error:
-        known = str(error).startswith(f"{config}:")
-        raise error if known else RifleError(f"{config}: {error}") from error
+        if str(error).startswith(f"{config}:"):
+            raise
+        raise RifleError(f"{config}: {error}") from error
     except (Exception, SystemExit) as error:
         lines = [line.strip() for line in str(error).strip().splitlines()] or [""]
         # What YAML says ends with the place; of others the last line is what matters.

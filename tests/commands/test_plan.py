@@ -16,11 +16,13 @@ from processes import path_with
 from rifle_ext import cli
 from rifle_ext.commands.plan_text import timeline
 from rifle_ext.commands.training_options import toolkits
+from rifle_ext.errors import RifleError
 from rifle_ext.methods.rifle.block import parse_block
 from rifle_ext.methods.rifle.hook import RifleHook
 from rifle_ext.methods.rifle.plan import Plan
 from rifle_ext.redraw.reset import digest
 from rifle_ext.training.plans import Moment
+from rifle_ext.training.registry import registered
 from rifle_ext.training.setup import Request
 
 pytestmark = pytest.mark.timeout(180)
@@ -202,6 +204,16 @@ def test_what_a_toolkit_cannot_set_up_ends_with_one_message(seg, det, capsys, tm
         for option in ("nonsense", "=3"):
             said = refused(capsys, toolkit, seg.config(), "-o", option)
             assert said.startswith(f"[RIFLE] --opts {option}: allowed is key=value, as in ")
+
+
+def test_an_error_of_another_packages_method_needs_no_topic(seg, capsys):
+    def refusing(block, source):
+        raise RifleError(f"{source}: elsewhere: not today")
+
+    path = seg.config(rifle=None, elsewhere={})
+    with registered(elsewhere=refusing):
+        assert cli.main(["plan", "--toolkit", "seg", "-c", str(path), "--synthetic"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == f"[RIFLE] {path}: elsewhere: not today"
 
 
 def test_false_switches_the_method_off(seg, capsys):
