@@ -20,6 +20,7 @@ from typing import Any, Callable, Iterator, Mapping, Optional, Type
 from det_hooks import seen
 from rifle_ext.runtime.patching import rebind, rebound
 from rifle_ext.training import environment
+from rifle_ext.training.misplaced import say_misplaced
 from rifle_ext.training.registry import has_block, is_asked, methods, methods_for
 
 ADVICE = (
@@ -139,7 +140,10 @@ def _noting_model(create: Callable, trainer: Any, cfg: Any) -> Callable:
 def _training_with_hooks(train: Callable) -> Callable:
     @functools.wraps(train)
     def train_with_hooks(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if not _is_asked(getattr(self, "cfg", None)):
+        cfg = getattr(self, "cfg", None)
+        if isinstance(cfg, Mapping):
+            say_misplaced(cfg, seen.source())
+        if not _is_asked(cfg):
             return train(self, *args, **kwargs)
         from det_hooks.training import run_with_hooks
 

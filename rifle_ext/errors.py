@@ -44,10 +44,10 @@ def shown(error: RifleError) -> str:
     return f"[RIFLE] {error}{more}"
 
 
-def nearest(name: str, choices: Iterable[str]) -> Optional[str]:
-    """The choice spelled most like `name`, or None if nothing is close."""
+def nearest(name: str, choices: Iterable[str], alike: float = 0.6) -> Optional[str]:
+    """The choice spelled most like `name`, or None if none is so much `alike` (1: the same)."""
     by_lower = {choice.lower(): choice for choice in choices}
-    found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=alike)
     return by_lower[found[0]] if found else None
 
 

@@ -22,6 +22,7 @@ from typing import Any, Callable, List, Mapping, MutableMapping, Optional
 from rifle_ext.errors import RifleError, show_errors_without_traceback
 from rifle_ext.runtime.patching import rebind
 from rifle_ext.training import environment
+from rifle_ext.training.misplaced import say_misplaced
 from rifle_ext.training.registry import is_asked, methods, methods_for
 
 INHERITED = "_inherited_"
@@ -78,12 +79,11 @@ def attach_to_copy(module: ModuleType) -> None:
 
 
 def config_of(model: Any) -> Optional[Any]:
-    """The `Config` that `SegBuilder` built the model from, if its training has a block."""
+    """The `Config` that `SegBuilder` built the model from."""
     try:
-        config = _config_of_model.get(model)
+        return _config_of_model.get(model)
     except TypeError:  # no model at all: `train` itself says so
         return None
-    return config if _is_asked(config) else None
 
 
 def _is_asked(config: Any) -> bool:
@@ -100,15 +100,16 @@ def _checking_blocks(init: Callable) -> Callable:
     @functools.wraps(init)
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         init(self, *args, **kwargs)
-        if _is_asked(self):
-            self._rifle_ext_path = str(args[0] if args else kwargs.get("path", "config"))
-            if environment.named_file() or methods_for(self.dic, self._rifle_ext_path):
-                from rifle_ext.training.loading import note_loading
-                from rifle_ext.training.unheeded import note_block
+        self._rifle_ext_path = str(args[0] if args else kwargs.get("path", "config"))
+        if not _is_asked(self):
+            return
+        if environment.named_file() or methods_for(self.dic, self._rifle_ext_path):
+            from rifle_ext.training.loading import note_loading
+            from rifle_ext.training.unheeded import note_block
 
-                note_loading()  # before a model is built from it
-                note_block(self._rifle_ext_path, ADVICE)
-                _configs_with_blocks.add(self)
+            note_loading()  # before a model is built from it
+            note_block(self._rifle_ext_path, ADVICE)
+            _configs_with_blocks.add(self)
 
     return __init__
 
@@ -191,7 +192,10 @@ def _train_with_hooks(train: Callable) -> Callable:
         arguments.apply_defaults()
         model = arguments.arguments.get("model")
         config = config_of(model)
-        if config is None:
+        dic = getattr(config, "dic", None)
+        if isinstance(dic, Mapping):
+            say_misplaced(dic, source_of(config))
+        if config is None or not _is_asked(config):
             if _configs_with_blocks and not _is_known(model):
                 _say_not_active(inspect.getmodule(train))
             return train(*args, **kwargs)

@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any, Dict, Type
 
 from pydantic import BaseModel
 
 from rifle_ext.entry_groups import entry_group
 from rifle_ext.errors import RifleError
-
-GROUP = "rifle_ext.blocks"
-"""Entry points: the key of a method's block, and the pydantic model that validates it. Optional:
-editors and `rifle-ext init` read it, trainings do not."""
-
-_OWN = "rifle_ext."
-
-
-def block_models(own: bool = False) -> Dict[str, Type[BaseModel]]:
-    """The models of the blocks by their keys; with `own` those of this package alone.
-
-    Without those of packages that cannot be imported: they concern configs with their block alone.
-    """
-    found = {}
-    for key, entry in entry_group(GROUP).items():
-        if not own or entry.value.startswith(_OWN):
-            with contextlib.suppress(Exception):
-                found[key] = entry.load()
-    return found
+from rifle_ext.training.block_models import GROUP
 
 
 def block_model(key: str) -> Type[BaseModel]:

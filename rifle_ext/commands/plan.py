@@ -44,7 +44,7 @@ def record(looked: Looked) -> Dict[str, Any]:
 
     The keys of the method that is called first stand at the top; `methods` has those of the others
     by their names, if there are others. `laid_over` says where a block stands that is not in the
-    config.
+    config, `defaults_of` whose defaults these are where there is none.
     """
     said: Dict[str, Any] = {
         "toolkit": looked.toolkit,
@@ -54,11 +54,13 @@ def record(looked: Looked) -> Dict[str, Any]:
     }
     if looked.laid_over:
         said["laid_over"] = dict(looked.laid_over)
+    if looked.defaults_of:
+        said["defaults_of"] = looked.defaults_of
     if not looked.plans:
-        return {**said, **SWITCHED_OFF, "warnings": list(looked.off)}
+        return {**said, **SWITCHED_OFF, "warnings": [*looked.off, *looked.misplaced]}
     first, *others = looked.plans
     said.update(looked.plans[first].record)
-    said["warnings"] = [*said.get("warnings", ()), *looked.off]
+    said["warnings"] = [*said.get("warnings", ()), *looked.off, *looked.misplaced]
     if others:
         said["methods"] = {key: dict(looked.plans[key].record) for key in others}
     return said

@@ -28,6 +28,9 @@ def show(looked: Looked, console: Optional[Console] = None) -> None:
         Where to; standard output unless given.
     """
     console = console or standard_output()
+    if looked.defaults_of:
+        text = f"the config has no method's block; these are the defaults of {looked.defaults_of}"
+        console.print(escape(text), soft_wrap=True)
     for key, source in looked.laid_over.items():
         console.print(f"{key}: from {escape(source)}", soft_wrap=True)
     for key, plan in looked.plans.items():
@@ -36,8 +39,8 @@ def show(looked: Looked, console: Optional[Console] = None) -> None:
         _show_method(plan, looked, console)
     if not looked.plans:
         console.print(_length(looked))
-    for warning in looked.off:
-        console.print(f"[yellow]warning:[/yellow] {escape(warning)}")
+    for warning in (*looked.off, *looked.misplaced):
+        console.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)
 
 
 def _show_method(plan: MethodPlan, looked: Looked, console: Console) -> None:

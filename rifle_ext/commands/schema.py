@@ -16,8 +16,8 @@ from typing import Any, Dict
 
 from pydantic.json_schema import GenerateJsonSchema
 
-from rifle_ext.commands.blocks import block_models
 from rifle_ext.runtime.numbers import QUOTED, no_flag
+from rifle_ext.training.block_models import block_models
 
 PATH = Path(__file__).with_name("rifle.schema.json")
 """The schema as a file of the package, which knows the methods of the package."""

@@ -7,7 +7,7 @@ import contextlib
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterator, Mapping, Sequence, Tuple
+from typing import Any, Dict, Iterator, Mapping, Optional, Sequence, Tuple
 
 import yaml
 
@@ -16,6 +16,7 @@ from rifle_ext.errors import RifleError
 from rifle_ext.runtime.compat import before_paddle
 from rifle_ext.training.blocks import option_value
 from rifle_ext.training.components import IMPORTS, import_components
+from rifle_ext.training.misplaced import misplaced
 from rifle_ext.training.plans import MethodPlan
 from rifle_ext.training.registry import Block, blocks_for, hooks_of, methods
 
@@ -107,6 +108,10 @@ class Looked:
         A sentence on each method that its block switches off.
     laid_over
         Where each block stands that is not in the config, by its key.
+    defaults_of
+        The method whose defaults are looked at, as the config has no block; None if it has one.
+    misplaced
+        A sentence on each key that looks like a block, or like a key of one, and is neither.
     """
 
     toolkit: str
@@ -119,6 +124,8 @@ class Looked:
     values: int
     off: Sequence[str] = ()
     laid_over: Mapping[str, str] = field(default_factory=dict)
+    defaults_of: Optional[str] = None
+    misplaced: Sequence[str] = ()
 
 
 def look(chosen: argparse.Namespace, propose: bool = False, defaults: bool = True) -> Looked:
@@ -158,6 +165,8 @@ def look(chosen: argparse.Namespace, propose: bool = False, defaults: bool = Tru
             sum(int(parameter.size) for parameter in run.model.parameters()),
             [f"{key}: false: the method is off" for key in asked if key not in run.methods],
             {key: block.source for key, block in blocks.items() if block.laid_over},
+            chosen.method if asked and not blocks else None,
+            misplaced(config),
         )
 
 

@@ -5,10 +5,10 @@ import json
 import pytest
 
 from rifle_ext import cli
-from rifle_ext.commands.blocks import block_models
 from rifle_ext.commands.init import block_text
 from rifle_ext.commands.report.runs import load
 from rifle_ext.commands.training_options import Looked
+from rifle_ext.training.block_models import block_models
 from rifle_ext.training.registry import registered
 
 METHODS = """

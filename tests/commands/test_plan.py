@@ -57,6 +57,14 @@ def plan(capsys, toolkit, path, *more):
     return json.loads(said[said.index("{") :])
 
 
+def without_block(path):
+    """The config, without its `rifle:` block."""
+    content = yaml.safe_load(path.read_text())
+    content.pop("rifle", None)
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
 def refused(capsys, toolkit, path, *more):
     """What the command says where it fails, without the topic of `rifle-ext explain`."""
     assert cli.main(["plan", "--toolkit", toolkit, "-c", str(path), *more]) == 2
@@ -141,6 +149,37 @@ def test_options_and_configs_without_a_block(seg, det, capsys):
     two = ["-o", "rifle.max_re_num=2", "-o", "rifle.seed=3"]
     assert len(plan(capsys, "seg", seg.config(), *two)["resets"]) == 2
     assert len(plan(capsys, "det", det.config(), "--synthetic", *two)["resets"]) == 2
+
+
+def test_a_plan_without_a_block_says_whose_defaults_it_shows(seg, capsys):
+    path = without_block(seg.config())
+    assert cli.main(["plan", "--toolkit", "seg", "-c", str(path), "--synthetic"]) == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first == "the config has no method's block; these are the defaults of rifle"
+    without = plan(capsys, "seg", path, "--synthetic")
+    assert without["defaults_of"] == "rifle"
+    content = yaml.safe_load(path.read_text())
+    content["loss"]["rifle"] = True
+    path.write_text(yaml.safe_dump({**content, "riffle": {"max_re_num": 2}}))
+    assert plan(capsys, "seg", path, "--synthetic")["warnings"] == [
+        *without["warnings"],
+        "riffle: no method has such a block; did you mean rifle?",
+        "loss.rifle: a block does nothing there; put it at the config's top",
+    ]
+
+
+def test_keys_of_a_block_beside_it(seg, det, capsys):
+    """As they stand where their indentation was forgotten."""
+    for toolkit, runs in (("seg", seg), ("det", det)):
+        path = runs.config(rifle=None, max_re_num=2, freezeout={"t_0": 0.5})
+        planned = plan(capsys, toolkit, path, "--synthetic", "-o", "keep_last=3")
+        assert "defaults_of" not in planned
+        assert planned["warnings"][-3:] == [
+            "freezeout: no method has such a block; did you mean freeze_out?",
+            "max_re_num: not in the rifle block, so it does nothing; did you mean "
+            "rifle.max_re_num?",
+            "keep_last: not in the rifle block, so it does nothing; did you mean rifle.keep_last?",
+        ]
 
 
 def test_number_and_place_follow_the_learning_rate_of_the_config(seg, capsys):

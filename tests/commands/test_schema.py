@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rifle_ext import cli
-from rifle_ext.commands.blocks import block_models
 from rifle_ext.commands.schema import PATH, schema
 from rifle_ext.errors import RifleError
 from rifle_ext.redraw.initializers import BIAS_INITIALIZERS, INITIALIZERS
+from rifle_ext.training.block_models import block_models
 from rifle_ext.training.blocks import parse
 
 MODELS = block_models(own=True)

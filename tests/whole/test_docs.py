@@ -12,8 +12,8 @@ import yaml
 from conftest import ROOT
 
 from rifle_ext import cli
-from rifle_ext.commands.blocks import block_models
 from rifle_ext.methods.rifle.block import RifleConfig
+from rifle_ext.training.block_models import block_models
 from rifle_ext.training.blocks import parse
 
 sys.path.insert(0, str(ROOT / "scripts"))

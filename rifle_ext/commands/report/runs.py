@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, Collection, Dict, List, Optional, Sequence, Set, Tuple
 
-from rifle_ext.commands.blocks import block_models, defaults
+from rifle_ext.commands.blocks import defaults
 from rifle_ext.commands.report.change import Change, from_checkpoints, tracked
 from rifle_ext.commands.report.freezing import Freezing
 from rifle_ext.commands.report.old_task import OldTask
@@ -18,6 +18,7 @@ from rifle_ext.commands.report.reading import read, readers, texts_of
 from rifle_ext.commands.report.recovery import Recovery, recoveries
 from rifle_ext.commands.report.told import lines_of, told
 from rifle_ext.errors import RifleError
+from rifle_ext.training.block_models import block_models
 from rifle_ext.training.curves import Curves
 from rifle_ext.training.events import FILE_NAME
 

@@ -13,7 +13,6 @@ from typing import Any, Dict, List, Optional, Sequence
 
 from rich.console import Console
 
-from rifle_ext.commands.blocks import block_models
 from rifle_ext.commands.plan_text import show as show_plan
 from rifle_ext.commands.training_options import Looked, look
 from rifle_ext.commands.trial import measuring
@@ -25,6 +24,7 @@ from rifle_ext.commands.trial.runs import Outcome, Run, Setting
 from rifle_ext.entry_groups import entry_group
 from rifle_ext.errors import RifleError
 from rifle_ext.training import environment
+from rifle_ext.training.block_models import block_models
 from rifle_ext.training.curves import GROUP as LOGS
 from rifle_ext.training.registry import methods
 from rifle_ext.training.tools import GROUP as TOOLS
