@@ -186,16 +186,36 @@ def training(chosen: argparse.Namespace) -> Iterator[Tuple[Mapping[str, Any], An
         import_components(chosen.imports)
     except RifleError as error:
         raise ToolkitError(str(error), topic=error.topic) from error.__cause__
-    from rifle_ext.training.setup import Request
-
-    images = chosen.images or IMAGES
-    request = Request(chosen.config, chosen.opts, chosen.synthetic, images, chosen.method)
     with contextlib.redirect_stdout(sys.stderr), contextlib.ExitStack() as stack:
-        set_up = toolkits()[chosen.toolkit].load()
+        set_up, request_of = _imported(chosen.toolkit)
+        images = chosen.images or IMAGES
+        request = request_of(chosen.config, chosen.opts, chosen.synthetic, images, chosen.method)
         with _naming(chosen.config, "the training cannot be set up"):
             config, run = stack.enter_context(set_up(request))
         with _naming(chosen.config, "the model cannot be run on a training sample"):
             yield config, run
+
+
+def _imported(toolkit: str) -> Tuple[Any, Any]:
+    """What sets up a toolkit's trainings, and what it is asked with; both import paddle.
+
+    Raises
+    ------
+    RifleError
+        If paddle or the toolkit cannot be imported.
+    """
+    try:
+        from rifle_ext.training.setup import Request
+
+        return toolkits()[toolkit].load(), Request
+    except Exception as error:
+        said = (
+            f"--toolkit {toolkit}: paddle or the toolkit cannot be imported: "
+            f"{type(error).__name__}: {error}; `rifle-ext doctor` says what is missing"
+        )
+        if isinstance(error, ImportError):
+            raise RifleError(said, topic="package") from error
+        raise ToolkitError(said, topic="package") from error
 
 
 @contextlib.contextmanager

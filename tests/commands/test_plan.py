@@ -245,6 +245,24 @@ def test_what_a_toolkit_cannot_set_up_ends_with_one_message(seg, det, capsys, tm
             assert said.startswith(f"[RIFLE] --opts {option}: allowed is key=value, as in ")
 
 
+@pytest.mark.parametrize(("toolkit", "missing"), [("seg", "paddle"), ("det", "ppdet")])
+def test_what_cannot_be_imported_is_one_message(toolkit, missing, tmp_path):
+    (tmp_path / f"{missing}.py").write_text("import no_such_module\n")
+    (tmp_path / "my.yml").write_text("iters: 1\narchitecture: YOLOv3\nmodel: {}\n")
+    command = [sys.executable, "-m", "rifle_ext", "plan", "--toolkit", toolkit, "-c", "my.yml"]
+    done = subprocess.run(
+        command, cwd=tmp_path, text=True, capture_output=True, timeout=60,
+        env={**os.environ, "PYTHONPATH": path_with(tmp_path, ROOT)},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1] == (
+        f"[RIFLE] --toolkit {toolkit}: paddle or the toolkit cannot be imported: "
+        "ModuleNotFoundError: No module named 'no_such_module'; `rifle-ext doctor` says what is "
+        "missing (rifle-ext explain package)"
+    )
+
+
 def test_an_error_of_another_packages_method_needs_no_topic(seg, capsys):
     def refusing(block, source):
         raise RifleError(f"{source}: elsewhere: not today")
