@@ -9,6 +9,10 @@ from typing import Any, Dict, List, Optional
 from rifle_ext.training.tools import Launch, is_whole, script_beside
 
 MODULE = "det_hooks.train"
+OWN_KEYS = (
+    "architecture", "epoch", "metric", "TrainDataset", "EvalDataset", "TrainReader", "EvalReader",
+    "LearningRate", "OptimizerBuilder", "pretrain_weights", "slim",
+)  # fmt: skip
 
 
 def script() -> Optional[Path]:

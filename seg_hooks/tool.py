@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Optional
 from rifle_ext.training.tools import Launch, is_whole, script_beside
 
 MODULE = "seg_hooks.train"
+OWN_KEYS = ("model", "train_dataset", "val_dataset", "iters", "optimizer", "lr_scheduler", "loss")
 
 
 def script() -> Optional[Path]:

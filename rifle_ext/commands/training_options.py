@@ -11,6 +11,7 @@ from typing import Any, Dict, Iterator, Mapping, Optional, Sequence, Tuple
 
 import yaml
 
+from rifle_ext.commands.config_file import check_kind, repeated
 from rifle_ext.entry_groups import entry_group
 from rifle_ext.errors import RifleError
 from rifle_ext.runtime.compat import before_paddle
@@ -19,6 +20,7 @@ from rifle_ext.training.components import IMPORTS, import_components
 from rifle_ext.training.misplaced import misplaced
 from rifle_ext.training.plans import MethodPlan
 from rifle_ext.training.registry import Block, blocks_for, hooks_of, methods
+from rifle_ext.training.tools import GROUP as TOOLS
 
 TOOLKITS = "rifle_ext.toolkits"
 METHOD = "rifle"
@@ -111,7 +113,8 @@ class Looked:
     defaults_of
         The method whose defaults are looked at, as the config has no block; None if it has one.
     misplaced
-        A sentence on each key that looks like a block, or like a key of one, and is neither.
+        A sentence on each key that looks like a block, or like a key of one, and is neither; and on
+        those that stand twice in the config file.
     """
 
     toolkit: str
@@ -166,7 +169,7 @@ def look(chosen: argparse.Namespace, propose: bool = False, defaults: bool = Tru
             [f"{key}: false: the method is off" for key in asked if key not in run.methods],
             {key: block.source for key, block in blocks.items() if block.laid_over},
             chosen.method if asked and not blocks else None,
-            misplaced(config),
+            [*misplaced(config), *repeated(Path(chosen.config), methods())],
         )
 
 
@@ -181,6 +184,11 @@ def training(chosen: argparse.Namespace) -> Iterator[Tuple[Mapping[str, Any], An
     RifleError
         If the toolkit cannot set it up, or the model cannot be run on a training sample.
     """
+    check_kind(
+        Path(chosen.config),
+        chosen.toolkit,
+        {name: entry.load() for name, entry in entry_group(TOOLS).items()},
+    )
     before_paddle()
     try:
         import_components(chosen.imports)

@@ -15,6 +15,7 @@ GROUP = "rifle_ext.tools"
 - ``flags(launch) -> List[str]``: the flags of both for a `Launch`;
 - ``based_on(config) -> Dict[str, Any]``: what a config holds that is based on another one, whose
   path is given, seen from its own folder;
+- ``OWN_KEYS``: keys at the top of a config that tell it from those of other toolkits;
 - ``last_checkpoint(folder) -> Optional[str]``: what a training in that folder can be resumed from.
 """
 
