@@ -19,6 +19,9 @@ from rifle_ext.entry_groups import entry_group
 from rifle_ext.errors import RifleError
 from rifle_ext.training.tools import GROUP as TOOLS
 
+SUFFIXES = (".yml", ".yaml")
+"""Endings of the names of configs that the toolkits read."""
+
 WIDTH = 100
 """Columns of the text, as far as names allow."""
 
@@ -52,6 +55,12 @@ def run(chosen: argparse.Namespace) -> int:
         )
     model = block_model(key)
     path = Path(chosen.write or chosen.config)
+    if chosen.write and path.suffix not in SUFFIXES:
+        raise RifleError(
+            f"--write {path}: allowed is a name that ends in {' or '.join(SUFFIXES)}, as the "
+            "toolkits read no others",
+            topic="writing",
+        )
     if chosen.write is not None and _is_done(path, chosen):
         return 0
     looked = look(chosen, propose=True)
@@ -64,7 +73,8 @@ def run(chosen: argparse.Namespace) -> int:
         _write_new(path, chosen, text)
     elif key in looked.blocks:
         where = looked.laid_over.get(key, "a config that it is based on")
-        print(f"{path}: has a {key}: block already, from {where}; nothing is written")
+        off = looked.config[key] is False
+        print(_has_it(path, key, off, f", from {where}"))
     else:
         _write(path, key, text)
     return 0
@@ -79,8 +89,9 @@ def _is_done(path: Path, chosen: argparse.Namespace) -> bool:
         If it has none, but may not be written.
     """
     if path.exists():
-        if writing.has_key(writing.read(path), chosen.method):
-            print(f"{path}: has a {chosen.method}: block already; nothing is written")
+        text = writing.read(path)
+        if writing.has_key(text, chosen.method):
+            print(_has_it(path, chosen.method, writing.is_off(text, chosen.method)))
             return True
         if chosen.write:
             raise RifleError(
@@ -90,6 +101,16 @@ def _is_done(path: Path, chosen: argparse.Namespace) -> bool:
             )
         writing.check_writable(path)
     return False
+
+
+def _has_it(path: Path, key: str, off: bool, where: str = "") -> str:
+    """What is said of a config that has the block."""
+    if off:
+        return (
+            f"{path}: has {key}: false already{where}, so the method is off; nothing is written "
+            f"(`{key}: true` switches it on)"
+        )
+    return f"{path}: has a {key}: block already{where}; nothing is written"
 
 
 def _write(path: Path, key: str, text: str) -> None:

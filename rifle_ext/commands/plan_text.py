@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Iterable, List, Optional, Sequence
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -47,7 +48,7 @@ def _show_method(plan: MethodPlan, looked: Looked, console: Console) -> None:
     if plan.summary:
         console.print(f"[bold]{escape(looked.model)}[/bold]: {escape(plan.summary)}")
     if plan.rows:
-        console.print(_table(plan))
+        console.print(_table(plan), crop=False)
     console.print("; ".join(filter(None, [_length(looked), escape(plan.number)])))
     ascii_only = not console.encoding.startswith("utf")
     console.print(timeline(looked.total_steps, plan.moments, ascii_only=ascii_only))
@@ -99,8 +100,10 @@ def _mark(marks: List[str], moments: Iterable[Moment], total: int, sign: Optiona
 
 def _table(plan: MethodPlan) -> Table:
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for title in plan.columns:
-        table.add_column(title, overflow="fold")
+    for title, *cells in zip(plan.columns, *plan.rows):
+        # Names are copied into configs: they stay whole, even if lines become longer than the page.
+        longest = max((cell_len(word) for cell in cells for word in cell.split()), default=0)
+        table.add_column(title, min_width=longest)
     for row in plan.rows:
         table.add_row(*map(escape, row))
     return table

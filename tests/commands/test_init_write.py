@@ -170,6 +170,26 @@ def test_a_block_of_the_base_is_not_written_over(seg, capsys):
     assert "there is such a file, without a rifle: block" in capsys.readouterr().err
 
 
+def test_a_block_that_is_off_is_said_to_be(seg, capsys):
+    base = seg.config(**fields(block=False))
+    child = seg.folder / "child.yml"
+    child.write_text(f"_base_: {base.name}\n")
+    assert write("seg", base, "--write") == write("seg", child, "--write") == 0
+    said = " so the method is off; nothing is written (`rifle: true` switches it on)"
+    assert capsys.readouterr().out.splitlines() == [
+        f"{base}: has rifle: false already,{said}",
+        f"{child}: has rifle: false already, from a config that it is based on,{said}",
+    ]
+
+
+def test_a_new_config_has_a_name_that_the_toolkits_read(small, capsys):
+    new = small.with_name("new.txt")
+    assert write("seg", small, "--write", str(new)) == 2
+    said = f"--write {new}: allowed is a name that ends in .yml or .yaml"
+    assert said in capsys.readouterr().err
+    assert not new.exists()
+
+
 @pytest.mark.parametrize("answer", ["y", "", None])
 def test_on_a_terminal_it_asks(answer, small, monkeypatch, capsys):
     def answered(question):

@@ -14,14 +14,14 @@ from paddleseg.cvlibs import manager
 from processes import path_with
 
 from rifle_ext import cli
-from rifle_ext.commands.plan_text import timeline
-from rifle_ext.commands.training_options import toolkits
+from rifle_ext.commands.plan_text import show, timeline
+from rifle_ext.commands.training_options import Looked, toolkits
 from rifle_ext.errors import RifleError
 from rifle_ext.methods.rifle.block import parse_block
 from rifle_ext.methods.rifle.hook import RifleHook
 from rifle_ext.methods.rifle.plan import Plan
 from rifle_ext.redraw.reset import digest
-from rifle_ext.training.plans import Moment
+from rifle_ext.training.plans import MethodPlan, Moment
 from rifle_ext.training.registry import registered
 from rifle_ext.training.setup import Request
 
@@ -323,6 +323,18 @@ def test_text(capsys, seg):
     assert "0 ├─────────────────────────1────────────────────────×─────────┤ 12" in lines
     assert any(line.startswith("  1. after iteration 5 (epoch 3): ") for line in lines)
     assert any(line.startswith("  2. after iteration 10 (epoch 5): skipped, ") for line in lines)
+
+
+def test_names_of_layers_stay_whole_however_long(capsys):
+    names = ("head." + "a" * width for width in (40, 70, 130))
+    rows = [(name, "Conv2DTranspose", "weight", "512x512x3x3", "mean 0.5, std 2") for name in names]
+    columns = ("layer", "type", "tensor", "shape", "drawn")
+    for given in (rows[:1], rows[:2], rows):
+        planned = MethodPlan({}, columns=columns, rows=given)
+        show(Looked("seg", "Model", 9, 3, ["rifle"], {"rifle": planned}, {}, 0))
+        words = capsys.readouterr().out.split()
+        for row in given:
+            assert set(row[:4]) < set(words)
 
 
 def test_the_timeline():

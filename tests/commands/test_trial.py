@@ -198,7 +198,7 @@ def test_one_trial_at_a_time_in_a_folder_and_a_dry_run_trains_nothing(whole, tmp
     assert main(command("seg", config, tmp_path / "dry", *flags)[3:]) == 0
     said = capsys.readouterr().out
     assert "6 trainings to do, 1 at a time on the cpu by seg_hooks.train: " in said
-    assert not (tmp_path / "dry/runs").exists() and not (tmp_path / "dry/trial.json").exists()
+    assert not (tmp_path / "dry").exists()
 
 
 def test_paddledetection_too(det, tmp_path, capsys):
@@ -226,6 +226,16 @@ def test_paddledetection_too(det, tmp_path, capsys):
     assert "the arms must be equally long, in iterations; they are: a: 8, long: 12" in said
 
 
+def test_what_is_wrong_with_an_arm_is_told_with_its_name(seg, tmp_path, capsys):
+    path = seg.config(rifle=True)
+    arms = ["--arm", "a", "--arm", "b:rifle.max_re_nun=1"]
+    assert main(command("seg", path, tmp_path / "x", "--dry-run", *arms)[3:]) == 2
+    *_, first, second = capsys.readouterr().err.splitlines()
+    assert first == f"[RIFLE] --arm b: {path}: the rifle block cannot be used:"
+    assert second.startswith("  rifle.max_re_nun = 1: no such key; did you mean max_re_num?")
+    assert not (tmp_path / "x").exists()
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
@@ -233,6 +243,11 @@ def test_paddledetection_too(det, tmp_path, capsys):
         (["--minutes", "-1"], "--minutes -1.0: allowed is a number above 0"),
         (["--tool", "nowhere.py"], "--tool nowhere.py: there is no such file"),
         (["--synthetic"], "a trial needs the data"),
+        (
+            ["-o", "rifle.max_re_num=2"],
+            "--output rifle.max_re_num=2: the folder of the trial; here "
+            "--opts alone overrides the config",
+        ),
     ],
 )
 def test_wrong_options_are_one_message(flags, said, tmp_path, capsys):

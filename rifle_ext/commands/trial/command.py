@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
+import re
 import signal
+import tempfile
 import time
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Iterator, Sequence
 
 from rich.console import Console
 
 from rifle_ext.commands.console import standard_output
 from rifle_ext.commands.training_options import add_options, check_options
 from rifle_ext.commands.trial import live
-from rifle_ext.commands.trial.folder import alone_in
+from rifle_ext.commands.trial.folder import SETTINGS, alone_in
 from rifle_ext.commands.trial.preparing import OURS, Expected, Prepared, expect, prepare, states_of
 from rifle_ext.commands.trial.running import Limits, Runner, State
 from rifle_ext.errors import RifleError
@@ -84,11 +87,10 @@ def run(chosen: argparse.Namespace) -> int:
     """Run the trial; returns the exit code: 1 if a training failed or is missing."""
     check_options(chosen)
     _check(chosen)
-    console = standard_output()
-    folder, begun = Path(chosen.output).resolve(), time.monotonic()
+    console, begun = standard_output(), time.monotonic()
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with alone_in(folder):
+        with _folder(chosen) as folder, alone_in(folder):
             found = prepare(chosen, folder, console)
             states = states_of(found, range(_seeds(chosen)))
             expected = expect(found, states, chosen, console)
@@ -104,8 +106,25 @@ def run(chosen: argparse.Namespace) -> int:
         signal.signal(signal.SIGTERM, before)
 
 
+@contextlib.contextmanager
+def _folder(chosen: argparse.Namespace) -> Iterator[Path]:
+    """Where the trial works: a dry run that is the first leaves nothing behind."""
+    folder = Path(chosen.output).resolve()
+    if not chosen.dry_run or (folder / SETTINGS).exists():
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        yield Path(scratch).resolve()
+
+
 def _check(chosen: argparse.Namespace) -> None:
     """Raise RifleError if an option's value cannot be used."""
+    if re.match(r"[\w.]+=", chosen.output):
+        raise RifleError(
+            f"--output {chosen.output}: the folder of the trial; here --opts alone overrides the "
+            f"config (a folder of this name is ./{chosen.output})",
+            topic="options",
+        )
     for name, least in (("seeds", 1), ("jobs", 1), ("evaluations", 1)):
         value = getattr(chosen, name)
         if value is not None and value < least:

@@ -14,9 +14,9 @@ from typing import Any, Dict, List, Optional, Sequence
 from rich.console import Console
 
 from rifle_ext.commands.plan_text import show as show_plan
-from rifle_ext.commands.training_options import Looked, look
+from rifle_ext.commands.training_options import Looked, ToolkitError, look
 from rifle_ext.commands.trial import measuring
-from rifle_ext.commands.trial.arms import Arm, arms
+from rifle_ext.commands.trial.arms import Arm, Models, arms
 from rifle_ext.commands.trial.folder import MEASURED, Trial
 from rifle_ext.commands.trial.inputs import Inputs, inputs
 from rifle_ext.commands.trial.running import State
@@ -87,7 +87,7 @@ def prepare(chosen: argparse.Namespace, folder: Path, console: Console) -> Prepa
     chosen_arms = arms(chosen.arm, first.config, list(methods()))
     models = block_models()
     with environment.set_aside():  # the arms hold its blocks
-        looked = {arm.name: _look(chosen, arm.overrides(None, models)) for arm in chosen_arms}
+        looked = {arm.name: _look_at(arm, chosen, models) for arm in chosen_arms}
     _check_lengths(looked)
     for arm in chosen_arms:
         console.print(f"[bold]arm {arm.name}[/bold]")
@@ -119,6 +119,19 @@ def _look(chosen: argparse.Namespace, overrides: Sequence[str]) -> Looked:
     """The training with these overrides; without methods if its config has none."""
     asked = argparse.Namespace(**{**vars(chosen), "opts": [*chosen.opts, *overrides]})
     return look(asked, defaults=False)
+
+
+def _look_at(arm: Arm, chosen: argparse.Namespace, models: Models) -> Looked:
+    """The training of an arm; what is wrong with one that was named is told with its name."""
+    try:
+        return _look(chosen, arm.overrides(None, models))
+    except RifleError as error:
+        if not chosen.arm:
+            raise
+        said = f"--arm {arm.name}: {error}"
+        if isinstance(error, ToolkitError):
+            raise ToolkitError(said, topic=error.topic) from error.__cause__
+        raise RifleError(said) from error
 
 
 def _train_tool(named: Optional[str], tool: Any) -> str:
