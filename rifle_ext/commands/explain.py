@@ -28,6 +28,16 @@ ALIKE = 0.6
 SHORTEST = 5
 """Characters of a part that is looked for."""
 
+SHAPES = (
+    (r"\S+ = .+: (no such key|allowed is)\b", "block"),
+    (r"\bthe training cannot be set up: ", "toolkit"),
+    (r"\bthe model cannot be run on a training sample: ", "toolkit"),
+    (r"(^|\s)--import \S+: \w+: ", "components"),
+    (r"\bpaddle or the toolkit cannot be imported: ", "package"),
+)
+"""Messages that are put together where they are not raised, or end in the words of others: what
+they look like, and their topics."""
+
 
 def add_command(commands: Any) -> None:
     """Add the command to the parser's."""
@@ -80,7 +90,7 @@ def topic_of(text: str, found: Collection[str]) -> Optional[str]:
     In a notebook, or in a loop of one's own, a message is shown without its topic.
     """
     named = re.search(r"rifle-ext explain ([\w-]+)", text)
-    topic = str(named[1]) if named else text.strip().lower()
+    topic = str(named[1]) if named else "-".join(text.lower().split())
     if topic in found:
         return topic
     text = " ".join(text.split())
@@ -89,7 +99,9 @@ def topic_of(text: str, found: Collection[str]) -> Optional[str]:
         here = sum(len(part) for part in parts if part in text)
         if said in found and here >= ALIKE * sum(map(len, parts)):
             scores[said] = max(here, scores.get(said, 0))
-    return max(scores, key=lambda said: scores[said]) if scores else None
+    if scores:
+        return max(scores, key=lambda said: scores[said])
+    return next((said for shape, said in SHAPES if re.search(shape, text)), None)
 
 
 @functools.lru_cache(maxsize=None)

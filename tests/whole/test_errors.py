@@ -89,6 +89,37 @@ def test_a_message_is_found_by_what_it_always_says():
     assert not wrong
 
 
+@pytest.mark.parametrize(
+    ("text", "topic"),
+    [
+        ("rifle.max_re_nun = 3: no such key; did you mean max_re_num? (keys: layers)", "block"),
+        ("lwf.weight = -1: allowed is a number, 0 or more", "block"),
+        ("[RIFLE] c.yml: the training cannot be set up: KeyError: 'name'", "toolkit"),
+        ("--import x: ModuleNotFoundError: No module named 'x'", "components"),
+        ("[RIFLE] --toolkit det: paddle or the toolkit cannot be imported: ModuleNotFoundError: "
+         "No module named 'ppdet'", "package"),
+        ("Forward pass", "forward-pass"),
+        (" not  trained ", "not-trained"),
+    ],
+)  # fmt: skip
+def test_parts_of_messages_and_headings(text, topic):
+    assert explain.topic_of(text, SECTIONS) == topic
+
+
+def test_the_lines_and_beginnings_are_those_of_real_messages(seg, tmp_path, capsys):
+    (tmp_path / "broken.yml").write_text("a: [1")
+    (tmp_path / "wrong.py").write_text("import no_such_module")
+    commands = {
+        "block": [seg.config(rifle={"max_re_nun": 3})],
+        "toolkit": [tmp_path / "broken.yml"],
+        "components": [seg.config("plain.yml"), "--import", tmp_path / "wrong.py"],
+    }
+    for topic, words in commands.items():
+        assert cli.main(["plan", "--toolkit", "seg", "-c", *map(str, words)]) == 2
+        last = capsys.readouterr().err.splitlines()[-1].partition(" (rifle-ext")[0]
+        assert explain.topic_of(last, SECTIONS) == topic, last
+
+
 def test_messages_as_they_are_shown(capsys):
     text = "RifleError: my.yml: train_dataset: no file; --synthetic makes a plan\n without data"
     assert explain.topic_of(text, SECTIONS) == "data"
