@@ -93,7 +93,7 @@ setup(
     },
     install_requires=[
         "numpy",
-        "pydantic>=2.5",
+        "pydantic>=2.10",
         "PyYAML>=5.1",
         "rich>=13",
         "typing_extensions>=4.6",
