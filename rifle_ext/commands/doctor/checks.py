@@ -104,10 +104,10 @@ def check_python(version: Sequence[int], executable: str, paddle: Optional[Packa
 
 def check_pydantic(version: Optional[str]) -> Finding:
     """Whether pydantic can do what the block's validation needs."""
-    if version is not None and release(version) >= (2, 5):
+    if version is not None and release(version) >= (2, 10):
         return Finding("pydantic", OK, f"pydantic {version}")
-    found = "not installed" if version is None else f"pydantic {version}, and 2.5 is needed"
-    return Finding("pydantic", PROBLEM, found, 'pip install "pydantic>=2.5"')
+    found = "not installed" if version is None else f"pydantic {version}, and 2.10 is needed"
+    return Finding("pydantic", PROBLEM, found, 'pip install "pydantic>=2.10"')
 
 
 def check_paddle(installed: Sequence[Package], folder: Optional[str]) -> Finding:
