@@ -88,6 +88,7 @@ def test_a_file_of_another_network_is_refused(tmp_path):
 
 
 def test_both_toolkits_know_it():
+    pytest.importorskip("ppdet")
     from paddleseg.cvlibs import manager
     from ppdet.core.workspace import create, load_config
 
