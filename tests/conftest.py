@@ -52,13 +52,22 @@ def pytest_collection_modifyitems(items):
     skip = pytest.mark.skip(reason=NO_DETECTION)
     for item in items if WITHOUT_DETECTION else ():
         given = getattr(item, "callspec", None)
-        if given and any(value == "det" or value[:1] == ("det",) for value in of(given)):
+        if given and any(map(is_of_detection, given.params.values())):
             item.add_marker(skip)
 
 
-def of(given):
-    """Parameters of a test that may name a toolkit."""
-    return [value for value in given.params.values() if isinstance(value, (str, tuple))]
+def is_of_detection(parameter):
+    """Whether a test's parameter is the toolkit, `det/MODEL`, a tuple with it, or its import."""
+    first = parameter[:1] if isinstance(parameter, tuple) else (parameter,)
+    return any(
+        re.match(r"det(/|$)|import ppdet\b", word) for word in first if isinstance(word, str)
+    )
+
+
+def needs_detection():
+    """Skip the rest of a test where there is no PaddleDetection."""
+    if WITHOUT_DETECTION:
+        pytest.skip(NO_DETECTION)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -86,7 +95,10 @@ def needs_later_release(there, what):
 
 
 def needs_development_branch(there, what):
-    """Skip what no release of the toolkit has yet."""
+    """Skip what no release of the toolkit has yet.
+
+    Should the branch lose it, that is skipped, too: no version tells the branch from a release.
+    """
     if not there:
         pytest.skip(f"{what}: only in the toolkit's development branch")
 
@@ -118,8 +130,24 @@ def seg(scenes, tmp_path):
 @pytest.fixture
 def det(scenes, tmp_path):
     """PaddleDetection, attached, on the tiny scenes."""
-    if WITHOUT_DETECTION:
-        pytest.skip(NO_DETECTION)
+    needs_detection()
     from det_runs import DetRuns
 
     return DetRuns(scenes, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def old(scenes, tmp_path_factory):
+    """Weights of a training on an old task in PaddleSeg, done once."""
+    from old_and_new import Tasks
+    from seg_runs import SegRuns
+
+    return Tasks(SegRuns(scenes, tmp_path_factory.mktemp("old"))).old
+
+
+@pytest.fixture
+def tasks(seg, old):
+    """Trainings on new tasks in PaddleSeg, after that."""
+    from old_and_new import Tasks
+
+    return Tasks(seg, old=old)

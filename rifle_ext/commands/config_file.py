@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any, Collection, Iterator, List, Mapping, Optional, Set
+from typing import Any, Collection, Iterator, List, Mapping, Optional, Set, Tuple
 
 import yaml
 
 from rifle_ext.errors import RifleError
+
+Pair = Tuple[yaml.Node, yaml.Node]
+"""A key and its value."""
 
 TOOLKITS_TO_SAY = (OSError, UnicodeError, yaml.YAMLError, RecursionError)
 """What is wrong with a file in ways that a toolkit has words for."""
@@ -32,12 +35,12 @@ def check_kind(path: Path, toolkit: str, tools: Mapping[str, Any]) -> None:
         It says which toolkit or which key was meant.
     """
     try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
+        pairs = top(path.read_text(encoding="utf-8"))
     except TOOLKITS_TO_SAY:
         return
-    if not isinstance(root, yaml.MappingNode):
+    if pairs is None:
         raise RifleError(f"{path}: no config: the file holds no keys", topic="toolkit")
-    problem = wrong_kind({key.value: value for key, value in root.value}, toolkit, tools)
+    problem = wrong_kind({key.value: value for key, value in pairs}, toolkit, tools)
     if problem:
         raise RifleError(f"{path}: {problem}", topic="toolkit")
 
@@ -83,14 +86,39 @@ def _own_keys(tool: Any) -> Set[str]:
 def repeated(path: Path, blocks: Collection[str]) -> List[str]:
     """What stands twice in a file of some blocks and their keys: YAML drops all but the last."""
     try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
+        pairs = top(path.read_text(encoding="utf-8"))
     except TOOLKITS_TO_SAY:
         return []
-    found = [pair for pair in getattr(root, "value", ()) if isinstance(pair, tuple)]
-    return list(_repeated([pair for pair in found if pair[0].value in blocks], ""))
+    return list(_repeated([pair for pair in pairs or () if pair[0].value in blocks], ""))
 
 
-def _repeated(pairs: List[Any], above: str) -> Iterator[str]:
+def values_of(text: str, key: str) -> List[yaml.Node]:
+    """What a config's text says of a key at its top; nothing if it cannot be read as YAML."""
+    try:
+        return [value for name, value in top(text) or () if name.value == key]
+    except yaml.YAMLError:
+        return []
+
+
+def is_false(value: yaml.Node) -> bool:
+    """Whether a value is YAML's false, in any of its spellings."""
+    is_word = isinstance(value, yaml.ScalarNode) and value.tag == "tag:yaml.org,2002:bool"
+    return is_word and value.value.lower() in ("false", "no", "off")
+
+
+def top(text: str) -> Optional[List[Pair]]:
+    """Keys and values at the top of a config's text, repeated ones too; None if it has no keys.
+
+    Raises
+    ------
+    yaml.YAMLError, RecursionError
+        If it cannot be read.
+    """
+    root = yaml.compose(text, yaml.SafeLoader)
+    return root.value if isinstance(root, yaml.MappingNode) else None
+
+
+def _repeated(pairs: List[Pair], above: str) -> Iterator[str]:
     count = Counter(key.value for key, _ in pairs)
     for name in count:
         places = [key.start_mark.line + 1 for key, _ in pairs if key.value == name]

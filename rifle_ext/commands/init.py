@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from rifle_ext.commands import writing
 from rifle_ext.commands.blocks import block_model, defaults
+from rifle_ext.commands.config_file import is_false, values_of
 from rifle_ext.commands.training_options import Looked, add_options, check_options, look
 from rifle_ext.entry_groups import entry_group
 from rifle_ext.errors import RifleError
@@ -89,9 +90,9 @@ def _is_done(path: Path, chosen: argparse.Namespace) -> bool:
         If it has none, but may not be written.
     """
     if path.exists():
-        text = writing.read(path)
-        if writing.has_key(text, chosen.method):
-            print(_has_it(path, chosen.method, writing.is_off(text, chosen.method)))
+        found = values_of(writing.read(path), chosen.method)
+        if found:
+            print(_has_it(path, chosen.method, off=is_false(found[-1])))  # the last one counts
             return True
         if chosen.write:
             raise RifleError(

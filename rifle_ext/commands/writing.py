@@ -33,23 +33,6 @@ def read(path: Path) -> str:
         raise RifleError(f"{path}: cannot be read as UTF-8: {error}", topic="writing") from error
 
 
-def has_key(text: str, key: str) -> bool:
-    """Whether a config's text has a key at its top; not if it cannot be read as YAML."""
-    try:
-        root = yaml.compose(text, yaml.SafeLoader)
-    except yaml.YAMLError:
-        return False
-    return isinstance(root, yaml.MappingNode) and any(k.value == key for k, _ in root.value)
-
-
-def is_off(text: str, key: str) -> bool:
-    """Whether a config's text that has a key at its top has false there; the last one counts."""
-    root = yaml.compose(text, yaml.SafeLoader)
-    found = [value for name, value in root.value if name.value == key]
-    is_word = isinstance(found[-1], yaml.ScalarNode) and found[-1].tag == "tag:yaml.org,2002:bool"
-    return is_word and found[-1].value.lower() in ("false", "no", "off")
-
-
 def with_block(text: str, key: str, block: str) -> str:
     """A config's text with a block at its end.
 

@@ -9,7 +9,8 @@ import yaml
 from small import fields  # and its models are registered
 
 from rifle_ext import cli
-from rifle_ext.commands.writing import difference, has_key, with_block
+from rifle_ext.commands.config_file import values_of
+from rifle_ext.commands.writing import difference, with_block
 from rifle_ext.errors import RifleError
 
 pytestmark = pytest.mark.timeout(120)
@@ -60,7 +61,7 @@ def test_everything_else_stays_to_the_byte(looks):
     ]
     if "!" not in text:
         assert yaml.safe_load(changed) == {**yaml.safe_load(text), "rifle": None}
-    assert has_key(changed, "rifle") and not has_key(text, "rifle")
+    assert values_of(changed, "rifle") and not values_of(text, "rifle")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,9 @@ from seg_runs import TinySeg
 
 from rifle_ext.methods.lwf import old_head_file
 
+CLASSES = ["head.3.weight", "head.3.bias", "aux.weight", "aux.bias"]
+"""What of a `TinySeg` depends on the number of classes."""
+
 
 @manager.MODELS.add_component
 class TinyLoaded(TinySeg):

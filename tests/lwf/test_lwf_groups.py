@@ -3,21 +3,9 @@
 import numpy as np
 import paddle
 import pytest
-from old_and_new import Tasks
-from seg_runs import SegRuns, same
+from seg_runs import same
 
 pytestmark = pytest.mark.timeout(120)
-
-
-@pytest.fixture(scope="module")
-def old(scenes, tmp_path_factory):
-    """The training on the old task, done once."""
-    return Tasks(SegRuns(scenes, tmp_path_factory.mktemp("old"))).old
-
-
-@pytest.fixture
-def tasks(seg, old):
-    return Tasks(seg, old=old)
 
 
 class Gradients:

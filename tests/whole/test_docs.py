@@ -9,7 +9,7 @@ from posixpath import join, normpath
 
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import ROOT, WITHOUT_DETECTION
 
 from rifle_ext import cli
 from rifle_ext.methods.rifle.block import RifleConfig
@@ -208,6 +208,8 @@ def test_outputs_are_what_the_commands_print(page, capsys, monkeypatch):
     ran = 0
     for command, said in commands(ROOT / page):
         arguments = shlex.split(command)[1:]
+        if WITHOUT_DETECTION and "det" in arguments:
+            continue
         if arguments[0] in ("plan", "init"):
             assert cli.main(arguments) == 0
             printed = capsys.readouterr().out

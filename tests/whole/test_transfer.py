@@ -141,10 +141,9 @@ def test_movement_is_relative_and_by_stage():
     }
 
 
-@pytest.mark.parametrize("model", ["pp_liteseg", "gfl"])
-def test_a_forked_arm_is_that_arm_run_alone(model, small, tmp_path):
+@pytest.mark.parametrize(("toolkit", "model"), [("seg", "pp_liteseg"), ("det", "gfl")])
+def test_a_forked_arm_is_that_arm_run_alone(toolkit, model, small, tmp_path):
     """Bit for bit, in both toolkits, with all that it draws and adds to the loss."""
-    pytest.importorskip("ppdet" if model == "gfl" else "paddleseg")
     place = Place("digits", model, "clean")
     run = Run(place, "distill", 1)
     scenes = data.prepare(tmp_path / "data", "digits", None)
@@ -156,7 +155,7 @@ def test_a_forked_arm_is_that_arm_run_alone(model, small, tmp_path):
     fork = {"branches": str(tmp_path / "branches.json"), "limit": 100, "trunk": False}
     for name, extra in (("trunk", {"fork": fork}), ("alone", run.blocks())):
         (tmp_path / name).mkdir()
-        runner.train(place.toolkit, {**config, **extra}, tmp_path / name, 1, "cpu", 100)
+        runner.train(toolkit, {**config, **extra}, tmp_path / name, 1, "cpu", 100)
     folders = [tmp_path / "forked", tmp_path / "alone"]
     forked, alone = (
         paddle.load(str(outcome.last_weights(folder)), return_numpy=True) for folder in folders

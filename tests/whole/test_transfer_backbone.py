@@ -8,6 +8,7 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 import pytest
+from conftest import needs_detection
 from sklearn.datasets import load_sample_images
 
 from benchmarks.transfer import efficientnet_lite
@@ -88,7 +89,7 @@ def test_a_file_of_another_network_is_refused(tmp_path):
 
 
 def test_both_toolkits_know_it():
-    pytest.importorskip("ppdet")
+    needs_detection()
     from paddleseg.cvlibs import manager
     from ppdet.core.workspace import create, load_config
 

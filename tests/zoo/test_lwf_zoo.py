@@ -24,7 +24,6 @@ pytestmark = pytest.mark.timeout(240)
 @pytest.mark.parametrize("case", SAMPLE)
 def test_a_step_is_done_or_refused_as_the_page_says(case):
     toolkit, name = case.split("/")
-    pytest.importorskip({"seg": "paddleseg", "det": "ppdet"}[toolkit])
     said = dict(FOUND[toolkit][name])
     said.pop("architecture")
     assert zoo.step(toolkit, name) == said
