@@ -50,13 +50,12 @@ def say_misplaced(config: Mapping[str, Any], source: str) -> None:
     """Say it on standard error, once in a process and on its first rank alone."""
     if os.environ.get("PADDLE_TRAINER_ID", "0") != "0":
         return
-    found: List[str] = []
     with contextlib.suppress(Exception):  # whatever a config holds, this stops no training
-        found = [f"[rifle-ext] {source}: {problem}" for problem in misplaced(config)]
-    for line in found:
-        if line not in _said:
-            _said.add(line)
-            print(line, file=sys.stderr)
+        for problem in misplaced(config):
+            line = f"[rifle-ext] {source}: {problem}"
+            if line not in _said:
+                _said.add(line)
+                print(line, file=sys.stderr)
 
 
 def misspelt_blocks(config: Mapping[str, Any], known: Collection[str]) -> List[str]:

@@ -23,12 +23,12 @@ def around_reset(output, reset, loss):
     return [[float(found) for found in re.findall(loss, part)] for part in (before, after[0])]
 
 
-def check_recovery(before, after, end):
+def check_recovery(before, after, end, within=0.0):
     """Accuracies right before each reset, right after it, and at the end; five classes."""
     assert len(before) == len(after) == 2
     assert min(before) > 0.6
     assert max(after) < 0.45
-    assert end >= max(before) - 0.01  # a few images of those that it is measured on
+    assert end >= max(before) - within
 
 
 def test_plain_loop():
@@ -55,7 +55,8 @@ def test_hapi_classifier():
     assert list(before) == list(after) == [0, 10, 20, 30, 40]
     assert [epoch for epoch in before if before[epoch] != after[epoch]] == [10, 20]
     (end,) = re.findall(r"^after 50 epochs: accuracy ([\d.]+)$", output, re.M)
-    check_recovery([before[10], before[20]], [after[10], after[20]], float(end))
+    # It ends a few images in a thousand below its best.
+    check_recovery([before[10], before[20]], [after[10], after[20]], float(end), within=0.01)
 
 
 def test_paddleseg_script(tmp_path):

@@ -12,6 +12,7 @@ from rifle_ext.errors import RifleError
 from rifle_ext.methods.rifle.block import RifleConfig
 from rifle_ext.methods.rifle.recovering import Recovering, check_rates
 from rifle_ext.methods.rifle.recovery import Recovery, pace_of, recovery
+from rifle_ext.training.heeding import heeds_rates
 from rifle_ext.training.learning_rates import past
 
 _log = logging.getLogger("rifle_ext")
@@ -55,6 +56,7 @@ class LoopRecovery:
     ) -> None:
         _check(block, optimizer, model, wanted)
         self._block, self._tensors, self._optimizer = block, tensors, optimizer
+        self._heeds = heeds_rates(optimizer)
         head = [tensor for tensor in tensors.values() if not tensor.stop_gradient]
         self._recovering = Recovering(block, head, model, but=_names(model, layers))
         self._per_epoch = steps_per_epoch
@@ -104,7 +106,7 @@ class LoopRecovery:
             start = self._steps - epochs_ago * self._per_epoch
             period = self._per_epoch * epochs
             rates = [self._rate(self._optimizer, epochs_ago)] * (period + max(0, start))
-            pace = pace_of(sizes, self._tensors, self._optimizer)
+            pace = pace_of(sizes, self._tensors, self._optimizer, self._heeds)
             way = recovery(self._block, 0, period, rates, pace)
             self._way = way.moved(start)
         self._recovering.check()

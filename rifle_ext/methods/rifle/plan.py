@@ -15,6 +15,7 @@ from rifle_ext.methods.rifle.recovery import AMPLY, Recovery, pace_of, recoverie
 from rifle_ext.methods.rifle.schedule import Schedule, make_schedule
 from rifle_ext.redraw import fresh
 from rifle_ext.redraw.reset import check_trained
+from rifle_ext.training.heeding import heeds_rates
 from rifle_ext.training.hooks import TrainingRun
 from rifle_ext.training.learning_rates import foreseen, full_rate_steps_left
 from rifle_ext.training.length import check_length
@@ -81,7 +82,8 @@ class Plan:
         del second, built
         check_trained(run.optimizer, self.selection.parameters)
         rates = foreseen(run.rate, run.total_steps)
-        pace = pace_of(self._drawing.sizes, redrawn.parameters, run.optimizer)
+        heeds = heeds_rates(run.optimizer)
+        pace = pace_of(self._drawing.sizes, redrawn.parameters, run.optimizer, heeds)
         self.schedule: Schedule = make_schedule(
             block,
             run.total_steps,

@@ -19,7 +19,6 @@ from paddle.optimizer import SGD, Momentum, Optimizer
 
 from rifle_ext.methods.rifle.block import RifleConfig
 from rifle_ext.methods.rifle.schedule import Schedule, cosine
-from rifle_ext.training.heeding import heeds_rates
 from rifle_ext.training.warm_up import Factors
 from rifle_ext.training.warm_up import factors as factors_since
 
@@ -74,7 +73,10 @@ class Pace:
 
 
 def pace_of(
-    sizes: Mapping[str, float], parameters: Mapping[str, Tensor], optimizer: Optional[Optimizer]
+    sizes: Mapping[str, float],
+    parameters: Mapping[str, Tensor],
+    optimizer: Optional[Optimizer],
+    heeds: bool,
 ) -> Pace:
     """How fast the fresh tensors of a head can go.
 
@@ -86,14 +88,14 @@ def pace_of(
         The parameters of those names.
     optimizer
         What trains them.
+    heeds
+        Whether it heeds the rates of single parameters: `rifle_ext.training.heeding.heeds_rates`.
     """
     factors = {name: p.optimize_attr["learning_rate"] for name, p in parameters.items()}
     distance = max((sizes[name] / f for name, f in factors.items() if f > 0), default=0.0)
     if isinstance(optimizer, Momentum):
-        return Pace(distance, float(optimizer._momentum))
-    if isinstance(optimizer, SGD):
-        return Pace(distance, 0.0)
-    return Pace(distance, heeds=heeds_rates(optimizer))
+        return Pace(distance, float(optimizer._momentum), heeds)
+    return Pace(distance, 0.0 if isinstance(optimizer, SGD) else None, heeds)
 
 
 @dataclass(frozen=True)
